@@ -1,0 +1,281 @@
+// Every failure that a user can meet has one stable code, and every code stands in this table: where it is
+// raised, what it says, what to do. docs/errors.md and the SQL files are compared with it by a test.
+
+/** Who raises a code: the program (daemon and command line), the schema's functions, or either. */
+export type ErrorOrigin = 'daemon' | 'sql' | 'both'
+
+export interface ErrorEntry {
+  origin: ErrorOrigin
+  /** `{fact}` stands for a fact; a part in brackets is left out when one of its facts is missing. */
+  message: string
+  hint: string
+}
+
+const daemonCodes = {
+  // Starting
+  usage: {
+    origin: 'daemon',
+    message: '{reason}',
+    hint: 'Run `millrace help` or `millrace COMMAND --help`.',
+  },
+  'config-invalid': {
+    origin: 'daemon',
+    message: 'the configuration cannot be used[:\n{problems}]',
+    hint: 'Every setting, its type and its default are in docs/configuration.md.',
+  },
+  'database-unreachable': {
+    origin: 'daemon',
+    message: 'PostgreSQL cannot be reached[ at {database}][: {reason}]',
+    hint: 'Check that the server runs and that DATABASE_URL names the right host, port, database and user.',
+  },
+  'database-refused': {
+    origin: 'daemon',
+    message: 'PostgreSQL refused a statement of millrace itself[: {reason}][ ({sqlstate})]',
+    hint: 'The role may lack a right, or the schema may be of another version: try millrace install.',
+  },
+  'schema-missing': {
+    origin: 'daemon',
+    message: 'the schema millrace is not installed in this database',
+    hint: 'Install it with: millrace install --database URL',
+  },
+  'schema-older': {
+    origin: 'daemon',
+    message: 'the schema millrace is at version {installed}, this program needs version {needed}',
+    hint: 'Upgrade it with: millrace install --database URL',
+  },
+  'schema-newer': {
+    origin: 'daemon',
+    message: 'the schema millrace is at version {installed}, this program knows versions up to {needed}',
+    hint: 'Upgrade this program to the version that installed the schema, or a later one.',
+  },
+  'not-daemon-role': {
+    origin: 'daemon',
+    message: 'role[ {role}] may not run the daemon[: the schema millrace belongs to {owner}]',
+    hint: 'Connect as the role that owns the schema millrace, or as a member of it.',
+  },
+  'identity-changed': {
+    origin: 'daemon',
+    message:
+      'this is not the database that the schema was last used in[: its {what} was {stored}, now it is {found}]',
+    hint: 'A clone, a restore and a failover look alike: docs/errors.md says how to tell millrace which it is.',
+  },
+  'takeover-failed': {
+    origin: 'daemon',
+    message: 'the former owner could not be ended[ of topic {topic}][ partition {partition}][: {reason}]',
+    hint: 'The daemon needs the right to end its own sessions (pg_terminate_backend). It tries again by itself.',
+  },
+
+  // Kafka
+  'kafka-unreachable': {
+    origin: 'daemon',
+    message: 'Kafka cannot be reached[: cluster {cluster}][ at {brokers}][: {reason}]',
+    hint: 'Check the brokers of the cluster and the network. The daemon tries again by itself.',
+  },
+  'broker-authentication': {
+    origin: 'daemon',
+    message: 'the broker refused the credentials[ of cluster {cluster}][: {reason}]',
+    hint: 'Check the tls and sasl settings of the cluster (docs/configuration.md), then restart the daemon.',
+  },
+  'broker-authorization': {
+    origin: 'daemon',
+    message:
+      'the broker does not let this user read[ topic {topic}][ with group {group}][ of cluster {cluster}][: {reason}]',
+    hint: 'Grant READ and DESCRIBE on the topic and READ on the consumer group (kafka-acls).',
+  },
+  'topic-missing': {
+    origin: 'daemon',
+    message: 'the topic[ {topic}] does not exist[ in cluster {cluster}]',
+    hint: 'Create the topic; the daemon waits for it and then reads it from its beginning.',
+  },
+  'topic-recreated': {
+    origin: 'daemon',
+    message:
+      'the topic[ {topic}] was deleted and created again: its offsets are not the ones that were saved',
+    hint: 'Begin the consumer again with an explicit start_offset.',
+  },
+  'cluster-changed': {
+    origin: 'daemon',
+    message:
+      'the brokers of cluster {cluster} belong to another Kafka cluster than the saved positions[ of topic {topic}]',
+    hint: 'Correct the brokers, or begin the consumer again with an explicit start_offset.',
+  },
+  'offset-out-of-range': {
+    origin: 'daemon',
+    message:
+      'offset {offset}[ of topic {topic}][ partition {partition}] is not there any more[: it holds {low} to {high}]',
+    hint: 'Retention removed messages before they were read. Begin again with an explicit start_offset (-2: the oldest).',
+  },
+  'log-truncated': {
+    origin: 'daemon',
+    message:
+      'messages that were read already are gone[: topic {topic}][ partition {partition}][ now ends at {offset}]',
+    hint: 'An unclean leader election dropped them. Compare the table, then begin again with an explicit start_offset.',
+  },
+  'record-batch-corrupt': {
+    origin: 'daemon',
+    message:
+      'a record batch is damaged[ at offset {offset}][ of topic {topic}][ partition {partition}][: {reason}]',
+    hint: 'Check the broker and its disk. A start_offset past the batch passes over it.',
+  },
+  'record-batch-unsupported': {
+    origin: 'daemon',
+    message:
+      'a record batch is of format {magic}, not 2[: offset {offset}][ of topic {topic}][ partition {partition}]',
+    hint: 'Messages from before Kafka 0.11 have to be rewritten. A start_offset past them passes over them.',
+  },
+  'compression-unsupported': {
+    origin: 'daemon',
+    message:
+      'a record batch is compressed in a way that is unknown here[ ({codec})][ at offset {offset}][ of topic {topic}][ partition {partition}]',
+    hint: 'gzip, snappy, lz4 and zstd are read. Let the producer use one of them.',
+  },
+  'group-lost': {
+    origin: 'daemon',
+    message: 'the consumer group[ {group}] gave the partitions away[: {reason}]',
+    hint: 'The daemon was silent for too long or another one joined. It joins again by itself.',
+  },
+
+  // Messages
+  'message-rejected': {
+    origin: 'daemon',
+    message:
+      'PostgreSQL refused the message[ at offset {offset}][ of topic {topic}][ partition {partition}][: {reason}]',
+    hint: 'Correct the table and begin the consumer again, or pass over the message with a start_offset past it.',
+  },
+  'message-too-large': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] is larger than the memory budget[ of {limit} bytes]',
+    hint: 'Raise daemon.memoryBudget (MILLRACE_DAEMON_MEMORY_BUDGET), or pass over the message with a start_offset past it.',
+  },
+  'trailing-backslash': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has a line that ends in a lone backslash',
+    hint: 'It would swallow the next message. Correct the producer, or begin again with a start_offset past the message.',
+  },
+  'copy-end-marker': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has a line that COPY takes for the end of the data',
+    hint: 'It would end the load early. Correct the producer, or begin again with a start_offset past the message.',
+  },
+  'unbalanced-quote': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] opens a quote that it does not close',
+    hint: 'It would swallow the next message. Correct the producer, or begin again with a start_offset past the message.',
+  },
+  'json-invalid': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] is not valid JSON[: {reason}]',
+    hint: 'Correct the producer, or begin again with a start_offset past the message.',
+  },
+  'json-not-object': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] is JSON but no object',
+    hint: 'The keys of an object go to columns. Load others into a relation whose only column is json, jsonb or text.',
+  },
+
+  // Relations and roles
+  'relation-missing': {
+    origin: 'both',
+    message: 'the relation[ {relation}] does not exist[: {reason}]',
+    hint: 'Create it and begin the consumer again.',
+  },
+  'target-refused': {
+    origin: 'daemon',
+    message: 'the relation[ {relation}] cannot be loaded into[: {reason}]',
+    hint: 'Load into another relation, or change this one as the reason says, and begin the consumer again.',
+  },
+
+  // Running
+  'shutdown-timeout': {
+    origin: 'daemon',
+    message: 'the daemon did not stop within {timeout} ms',
+    hint: 'Its open transactions are rolled back by PostgreSQL; nothing is lost or repeated.',
+  },
+  'position-lost': {
+    origin: 'daemon',
+    message: 'another owner moved the position[ of topic {topic}][ partition {partition}]',
+    hint: 'Nothing was written twice. The daemon reads the saved position and goes on if the partition is still its own.',
+  },
+  'start-offset-clamped': {
+    origin: 'daemon',
+    message:
+      'start_offset {wanted} is outside what is there[ of topic {topic}][ partition {partition}][, reading starts at {offset}]',
+    hint: 'A warning: the partition holds no such offset, so the nearest one was taken.',
+  },
+  'consumer-gone': {
+    origin: 'daemon',
+    message: 'the consumer was removed or changed while a batch was in hand',
+    hint: 'The batch was rolled back. Nothing has to be done.',
+  },
+  internal: {
+    origin: 'daemon',
+    message: 'a defect in millrace[: {reason}]',
+    hint: 'Please report it with the log around it.',
+  },
+} as const satisfies Record<string, ErrorEntry>
+
+// Raised by functions of the schema, which say what is wrong and what to do themselves (millrace.refuse). The
+// daemon meets some of them when a relation was changed after its consumer began.
+const sqlCodes = [
+  'topic-invalid',
+  'topic-not-granted',
+  'admin-required',
+  'role-missing',
+  'cluster-missing',
+  'broker-invalid',
+  'broker-exists',
+  'broker-missing',
+  'no-broker',
+  'no-daemon',
+  'insert-denied',
+  'role-not-served',
+  'relation-kind',
+  'relation-catalog',
+  'relation-temporary',
+  'relation-unlogged',
+  'relation-row-security',
+  'relation-runs-code',
+  'view-without-trigger',
+  'format-unknown',
+  'delimiter-invalid',
+  'quote-invalid',
+  'escape-invalid',
+  'encoding-unknown',
+  'batchsize-invalid',
+  'maxbytes-invalid',
+  'parallelism-invalid',
+  'timeout-invalid',
+  'start-offset-invalid',
+  'group-invalid',
+  'group-taken',
+  'consumer-missing',
+  'consumer-ambiguous',
+  'consumer-not-running',
+  'consumer-not-yours',
+  'already-running',
+  'foreign-at-least-once',
+  'topic-unreported',
+  'report-old',
+] as const
+
+export type ErrorCode = keyof typeof daemonCodes | (typeof sqlCodes)[number]
+
+const sqlEntry: ErrorEntry = { origin: 'sql', message: '{reason}', hint: 'docs/errors.md says what to do.' }
+
+export const errorCodes: Readonly<Record<ErrorCode, ErrorEntry>> = {
+  ...daemonCodes,
+  ...(Object.fromEntries(sqlCodes.map((code) => [code, sqlEntry])) as Record<
+    (typeof sqlCodes)[number],
+    ErrorEntry
+  >),
+}
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(errorCodes, text)
+}
