@@ -1,0 +1,261 @@
+// The daemon reconciles: it reads what SQL wants, compares it with what runs, and starts, stops or replaces
+// pipelines. Its connection to PostgreSQL may come and go; the pipelines look after themselves meanwhile.
+
+import { randomUUID } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
+import type { Config } from '../config/config.ts'
+import { MillraceError } from '../errors.ts'
+import { ChunkPool } from '../formats/chunk-pool.ts'
+import type { ConsumerSpec } from '../inbound/consumer.ts'
+import { MemoryBudget } from '../inbound/memory-budget.ts'
+import { Pipeline } from '../inbound/pipeline.ts'
+import type { Logger } from '../log.ts'
+import { Backoff } from '../pipeline/backoff.ts'
+import { requireSchema } from '../postgres/schema.ts'
+import { Session } from '../postgres/session.ts'
+import { SessionPool } from '../postgres/session-pool.ts'
+import { SharedSession } from '../postgres/shared-session.ts'
+import { clusterAccess } from './cluster-access.ts'
+import { readDesiredState } from './desired.ts'
+import { type Installation, isSuperuser, readInstallation } from './identity.ts'
+import { Reports } from './reports.ts'
+import { readWatermarks } from './watcher.ts'
+
+/** Held, shared, by every connected daemon: SQL looks for it to tell whether one is there. */
+const presenceLock = 'SELECT pg_catalog.pg_advisory_lock_shared(1298756723, 1)'
+
+/** Of the connections allowed, one listens and one serves the short statements. */
+const ownConnections = 2
+
+interface Running {
+  pipeline: Pipeline
+  brokers: string
+  ended: Promise<void>
+}
+
+export interface RunningDaemon {
+  /** Finishes the batches in hand, commits and lets go of everything. */
+  stop(): Promise<void>
+  /** Settles when the daemon has ended; rejects when it cannot go on. */
+  done: Promise<void>
+}
+
+/** Starts at once and waits for PostgreSQL and Kafka as long as it takes. */
+export async function startDaemon(config: Config, log: Logger): Promise<RunningDaemon> {
+  const daemon = new Daemon(config, log)
+  const done = daemon.run()
+  done.catch(() => {})
+  return { stop: () => daemon.stop(), done }
+}
+
+class Daemon {
+  readonly #config: Config
+  readonly #log: Logger
+  readonly #id = randomUUID()
+  readonly #stop = new AbortController()
+  readonly #running = new Map<string, Running>()
+  readonly #shared: SharedSession
+  readonly #sessions: SessionPool
+  readonly #chunks: ChunkPool
+  readonly #budget: MemoryBudget
+  readonly #reports: Reports
+  #wake: () => void = () => {}
+  #ended = Promise.withResolvers<void>()
+
+  constructor(config: Config, log: Logger) {
+    this.#config = config
+    this.#log = log
+    const open = (name: string) => () =>
+      Session.open(config.database.url.reveal(), `millrace ${name}`, { lock_timeout: '10s' })
+    this.#shared = new SharedSession(open('control'))
+    this.#sessions = new SessionPool(open('pump'), config.database.maxConnections - ownConnections)
+    this.#budget = new MemoryBudget(config.daemon.memoryBudget)
+    this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
+    this.#reports = new Reports(this.#id, this.#shared)
+  }
+
+  /** Runs until stopped. @throws what no waiting can mend */
+  async run(): Promise<void> {
+    const backoff = new Backoff(this.#config.retry.min, this.#config.retry.max)
+    const reporting = this.#keepReporting()
+    try {
+      while (!this.#stop.signal.aborted) {
+        try {
+          await this.#reconcileWhileConnected(backoff)
+        } catch (error) {
+          if (this.#stop.signal.aborted) break
+          if (isFatal(error)) throw error
+          if (backoff.attempts === 0) this.#log.warn({ err: error }, 'PostgreSQL is away; trying again')
+          await setTimeout(backoff.next(), undefined, { signal: this.#stop.signal }).catch(() => {})
+        }
+      }
+    } finally {
+      this.#stop.abort()
+      await this.#stopAll()
+      await reporting
+      await this.#reports.unregister().catch(() => {})
+      this.#sessions.close()
+      await this.#shared.close()
+      this.#ended.resolve()
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    this.#wake()
+    await this.#ended.promise
+  }
+
+  /** One connection's life: announce, then reconcile at each notification and every now and then. */
+  async #reconcileWhileConnected(backoff: Backoff): Promise<void> {
+    const url = this.#config.database.url.reveal()
+    const session = await Session.open(url, 'millrace listener', {})
+    try {
+      await requireSchema(session)
+      const installation = await readInstallation(session)
+      let notified = true
+      let lost: Error | null = null
+      await session.listen(
+        'millrace',
+        () => {
+          notified = true
+          this.#wake()
+        },
+        (error) => {
+          lost = error
+          this.#wake()
+        },
+      )
+      await session.query(presenceLock)
+      await this.#reports.register(session.pid)
+      await this.#announce(session, backoff)
+      while (!this.#stop.signal.aborted) {
+        if (lost) throw lost
+        notified = false
+        await this.#reconcile(installation)
+        if (!notified) await this.#sleep()
+      }
+    } finally {
+      session.close()
+    }
+  }
+
+  async #announce(session: Session, backoff: Backoff): Promise<void> {
+    this.#log.info(
+      { daemon: this.#id, user: session.user, server: session.serverVersion },
+      'connected to PostgreSQL',
+    )
+    backoff.reset()
+    if (await isSuperuser(session)) {
+      this.#log.warn(
+        'the daemon runs as a superuser; in production give it a role of its own (docs/security.md)',
+      )
+    }
+  }
+
+  async #sleep(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#wake = resolve
+    const timer = globalThis.setTimeout(resolve, this.#config.daemon.reconcileInterval)
+    await promise
+    clearTimeout(timer)
+  }
+
+  async #reconcile(installation: Installation): Promise<void> {
+    const desired = await readDesiredState(this.#shared)
+    const wanted = new Map(desired.consumers.map((spec) => [spec.id, spec]))
+    for (const [id, { pipeline, brokers }] of this.#running) {
+      const spec = wanted.get(id)
+      const same = spec?.version === pipeline.spec.version && brokers === brokersOf(desired.brokers, spec)
+      if (!same) pipeline.stop()
+    }
+    for (const spec of desired.consumers) {
+      const brokers = desired.brokers.get(spec.cluster)
+      if (brokers && !this.#running.has(spec.id)) this.#startPipeline(spec, brokers, installation)
+    }
+    for (const { cluster, topic } of desired.watched) {
+      const access = clusterAccess(this.#config, cluster, desired.brokers.get(cluster) ?? [])
+      if (access.brokers.length > 0) void this.#watch(access, topic, `millrace.${installation.id}.watch`)
+    }
+  }
+
+  #startPipeline(spec: ConsumerSpec, brokers: string[], installation: Installation): void {
+    const { group, retry, kafka, daemon, database } = this.#config
+    const pipeline = new Pipeline({
+      spec,
+      access: clusterAccess(this.#config, spec.cluster, brokers),
+      groupId: spec.groupId ?? `millrace.${installation.id}.${spec.id}`,
+      daemonId: this.#id,
+      settings: {
+        group: { session: group.sessionTimeout, heartbeat: group.heartbeatInterval },
+        retry,
+        metadataInterval: kafka.metadataInterval,
+        takeoverGrace: daemon.takeoverGrace,
+        synchronousCommit: database.synchronousCommit,
+      },
+      shared: this.#shared,
+      sessions: this.#sessions,
+      chunks: this.#chunks,
+      budget: this.#budget,
+      log: this.#log,
+    })
+    const ended = pipeline.run().then(async () => {
+      this.#running.delete(spec.id)
+      await this.#reports.forget(pipeline).catch(() => {})
+      // another version may be waiting for this one to end
+      this.#wake()
+    })
+    this.#running.set(spec.id, { pipeline, brokers: brokers.join(' '), ended })
+  }
+
+  async #watch(access: Parameters<typeof readWatermarks>[0], topic: string, groupId: string): Promise<void> {
+    try {
+      await this.#reports.writeMarks(await readWatermarks(access, topic, groupId))
+    } catch (error) {
+      this.#log.debug({ err: error, topic }, 'the watermarks of a watched topic could not be read')
+    }
+  }
+
+  async #keepReporting(): Promise<void> {
+    let quiet = false
+    while (!this.#stop.signal.aborted) {
+      await setTimeout(this.#config.daemon.reportInterval, undefined, { signal: this.#stop.signal }).catch(
+        () => {},
+      )
+      const pipelines = [...this.#running.values()].map(({ pipeline }) => pipeline)
+      if (pipelines.length === 0 && quiet) continue
+      try {
+        await this.#reports.write(pipelines, this.#config.daemon.reconcileInterval)
+        await Promise.all(pipelines.map((pipeline) => pipeline.mirrorOffsets()))
+      } catch (error) {
+        quiet = true
+        this.#log.debug({ err: error }, 'the reports could not be written; tried again later')
+        continue
+      }
+      quiet = false
+    }
+  }
+
+  async #stopAll(): Promise<void> {
+    const running = [...this.#running.values()]
+    for (const { pipeline } of running) pipeline.stop()
+    await Promise.all(running.map(({ ended }) => ended))
+  }
+}
+
+function brokersOf(brokers: Map<string, string[]>, spec: ConsumerSpec | undefined): string | undefined {
+  return spec && brokers.get(spec.cluster)?.join(' ')
+}
+
+/** What waiting does not mend: a person has to install, upgrade or grant something. */
+const fatalCodes: readonly string[] = [
+  'schema-missing',
+  'schema-older',
+  'schema-newer',
+  'not-daemon-role',
+  'identity-changed',
+]
+
+function isFatal(error: unknown): boolean {
+  return error instanceof MillraceError && fatalCodes.includes(error.code)
+}

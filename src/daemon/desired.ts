@@ -1,0 +1,36 @@
+// Desired state: what SQL wants to flow now. The daemon compares it with what runs; nothing else starts a pipeline.
+
+import { type ConsumerSpec, consumerColumns } from '../inbound/consumer.ts'
+import type { QueryRunner } from '../inbound/target.ts'
+
+export interface DesiredState {
+  consumers: ConsumerSpec[]
+  /** Brokers, host:port, by cluster. */
+  brokers: Map<string, string[]>
+  /** Topics that somebody asked about and that no consumer reads. */
+  watched: { cluster: string; topic: string }[]
+}
+
+export async function readDesiredState(runner: QueryRunner): Promise<DesiredState> {
+  const consumers = await runner.query<ConsumerSpec & Record<string, unknown>>(consumersQuery)
+  const brokers = await runner.query<{ cluster: string; hosts: string[] }>(brokersQuery)
+  const watched = await runner.query<{ cluster: string; topic: string }>(watchedQuery)
+  return { consumers, brokers: new Map(brokers.map(({ cluster, hosts }) => [cluster, hosts])), watched }
+}
+
+/** Of a stopped or failed consumer nothing runs. */
+const consumersQuery = `
+  SELECT ${consumerColumns}
+    FROM millrace.consumer AS c
+   WHERE c.wanted = 'running'
+     AND NOT EXISTS (SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version)
+   ORDER BY c.id`
+
+const brokersQuery = `
+  SELECT cluster, pg_catalog.array_agg(host ORDER BY host) AS hosts FROM millrace.broker GROUP BY cluster`
+
+const watchedQuery = `
+  SELECT w.cluster, w.topic FROM millrace.watched_topic AS w
+   WHERE w.asked_at > pg_catalog.now() - interval '10 minutes'
+     AND NOT EXISTS (SELECT FROM millrace.consumer AS c
+                      WHERE c.cluster = w.cluster AND c.topic = w.topic AND c.wanted = 'running')`

@@ -1,0 +1,140 @@
+// What the daemon tells the database about itself: only what changed since it was last told, a few times a second
+// at the most, so that a thousand idle consumers write nothing.
+
+import { hostname } from 'node:os'
+import type { Pipeline, PipelineReport } from '../inbound/pipeline.ts'
+import type { SharedSession } from '../postgres/shared-session.ts'
+import { version } from '../version.ts'
+
+interface Told {
+  report: PipelineReport
+  rate: number
+  messages: number
+}
+
+export class Reports {
+  readonly #daemonId: string
+  readonly #shared: SharedSession
+  readonly #told = new Map<Pipeline, Told>()
+  readonly #marks = new Map<string, string>()
+  #lastSeen = 0
+  #lastRates = performance.now()
+
+  constructor(daemonId: string, shared: SharedSession) {
+    this.#daemonId = daemonId
+    this.#shared = shared
+  }
+
+  /** @param backendPid of the connection that holds the daemon's lock */
+  async register(backendPid: number): Promise<void> {
+    await this.#shared.query(registerDaemon, [this.#daemonId, hostname(), process.pid, version, backendPid])
+    await this.#shared.query(forgetDaemons)
+    this.#lastSeen = Date.now()
+  }
+
+  async unregister(): Promise<void> {
+    await this.#shared.query('DELETE FROM millrace.daemon WHERE id = $1', [this.#daemonId])
+  }
+
+  /** @param seenInterval milliseconds after which the daemon says again that it lives */
+  async write(pipelines: Iterable<Pipeline>, seenInterval: number): Promise<void> {
+    const running = [...pipelines]
+    if (Date.now() - this.#lastSeen >= seenInterval) {
+      await this.#shared.query(
+        'UPDATE millrace.daemon SET seen_at = pg_catalog.clock_timestamp() WHERE id = $1',
+        [this.#daemonId],
+      )
+      this.#lastSeen = Date.now()
+    }
+    await this.#writeStates(running)
+    await this.#writeWatermarks(running)
+    for (const pipeline of this.#told.keys()) if (!running.includes(pipeline)) this.#told.delete(pipeline)
+  }
+
+  async forget(pipeline: Pipeline): Promise<void> {
+    this.#told.delete(pipeline)
+    await this.#shared.query('DELETE FROM millrace.report WHERE consumer_id = $1 AND daemon = $2', [
+      pipeline.spec.id,
+      this.#daemonId,
+    ])
+  }
+
+  async #writeStates(pipelines: Pipeline[]): Promise<void> {
+    const now = performance.now()
+    const seconds = (now - this.#lastRates) / 1000
+    this.#lastRates = now
+    const changed: [string, PipelineReport, number][] = []
+    for (const pipeline of pipelines) {
+      const before = this.#told.get(pipeline)
+      const messages = pipeline.loadedMessages
+      const rate = before ? (messages - before.messages) / seconds : 0
+      const report = pipeline.report
+      if (!before || before.rate !== rate || !sameReport(before.report, report)) {
+        changed.push([pipeline.spec.id, report, rate])
+      }
+      this.#told.set(pipeline, { report, rate, messages })
+    }
+    if (changed.length === 0) return
+    await this.#shared.query(writeReports, [
+      this.#daemonId,
+      changed.map(([id]) => id),
+      changed.map(([, report]) => report.state),
+      changed.map(([, report]) => report.code),
+      changed.map(([, report]) => report.detail),
+      changed.map(([, , rate]) => rate),
+    ])
+  }
+
+  async #writeWatermarks(pipelines: Pipeline[]): Promise<void> {
+    const rows: unknown[][] = []
+    for (const { spec, watermarks } of pipelines) {
+      for (const { partition, low, high, lastStable } of watermarks) {
+        const key = JSON.stringify([spec.cluster, spec.topic, partition])
+        const marks = `${low} ${high} ${lastStable}`
+        if (this.#marks.get(key) === marks) continue
+        this.#marks.set(key, marks)
+        rows.push([spec.cluster, spec.topic, partition, String(low), String(high), String(lastStable)])
+      }
+    }
+    await this.writeMarks(rows)
+  }
+
+  /** @param rows cluster, topic, partition, low, high, last stable offset */
+  async writeMarks(rows: unknown[][]): Promise<void> {
+    if (rows.length === 0) return
+    const columns = [0, 1, 2, 3, 4, 5].map((index) => rows.map((row) => row[index]))
+    await this.#shared.query(writeWatermarks, columns)
+  }
+}
+
+function sameReport(a: PipelineReport, b: PipelineReport): boolean {
+  return a.state === b.state && a.code === b.code && a.detail === b.detail
+}
+
+const registerDaemon = `
+  INSERT INTO millrace.daemon (id, host, pid, version, backend_pid, started_at, seen_at)
+  VALUES ($1, $2, $3, $4, $5, pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp())
+  ON CONFLICT (id) DO UPDATE SET backend_pid = excluded.backend_pid, seen_at = excluded.seen_at`
+
+/** Those that died without a word; what they reported goes with them. */
+const forgetDaemons = `
+  DELETE FROM millrace.daemon WHERE seen_at < pg_catalog.clock_timestamp() - interval '1 hour'`
+
+const writeReports = `
+  INSERT INTO millrace.report (consumer_id, daemon, state, code, detail, rows_per_second, reported_at)
+  SELECT n.consumer_id, $1, n.state, n.code, n.detail, n.rate, pg_catalog.clock_timestamp()
+    FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::float8[])
+      AS n (consumer_id, state, code, detail, rate)
+   WHERE EXISTS (SELECT FROM millrace.consumer AS c WHERE c.id = n.consumer_id)
+  ON CONFLICT (consumer_id, daemon) DO UPDATE
+     SET state = excluded.state, code = excluded.code, detail = excluded.detail,
+         rows_per_second = excluded.rows_per_second, reported_at = excluded.reported_at`
+
+const writeWatermarks = `
+  INSERT INTO millrace.watermark (cluster, topic, partition, low, high, last_stable, reported_at)
+  SELECT DISTINCT ON (n.cluster, n.topic, n.partition) n.*, pg_catalog.clock_timestamp()
+    FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])
+      AS n (cluster, topic, partition, low, high, last_stable)
+  ON CONFLICT (cluster, topic, partition) DO UPDATE
+     SET low = excluded.low, high = excluded.high, last_stable = excluded.last_stable,
+         reported_at = excluded.reported_at`

@@ -1,0 +1,173 @@
+// Reads some partitions of one leader, for as long as they are there to read: sends a Fetch, hands over what came
+// and sends the next before that is scanned. A loop ends with the reason; who started it decides what follows.
+
+import { MillraceError } from '../errors.ts'
+import { committedBatches } from '../kafka/committed.ts'
+import type { FetchConnection } from '../kafka/connect.ts'
+import { type FetchedPartition, fetch } from '../kafka/fetch.ts'
+import { type RecordBatch, readRecordBatches } from '../kafka/record-batch.ts'
+import type { Topic } from '../kafka/topic-client.ts'
+import type { FetchedSpan } from './batch.ts'
+import type { Handover } from './handover.ts'
+import type { MemoryBudget } from './memory-budget.ts'
+
+/** Where reading stands in one partition; ahead of the stored position by what is in hand. */
+export interface Reading {
+  offset: bigint
+  /** The leader epoch of the last batch read, or -1. */
+  epoch: number
+}
+
+/** What one Fetch brought. */
+export interface Fetched {
+  spans: FetchedSpan[]
+  /** Bytes reserved for it in the memory budget. */
+  reserved: number
+  /** Nothing more is there to read now, in any partition of this loop. */
+  caughtUp: boolean
+}
+
+export interface Watermarks {
+  partition: number
+  low: bigint
+  high: bigint
+  lastStable: bigint
+}
+
+export interface FetchLoopOptions {
+  fetchConnection: FetchConnection
+  topic: Topic
+  readings: Map<number, Reading>
+  /** Milliseconds that the broker may wait for the first message. */
+  maxWait: number
+  /** Bytes asked for at once, at the most. */
+  maxBytes: number
+  budget: MemoryBudget
+  handover: Handover<Fetched>
+  onWatermarks: (marks: Watermarks) => void
+  signal: AbortSignal
+}
+
+/** Asks little while there is little to read, so that many idle consumers share a small budget. */
+const smallestFetch = 64 * 1024
+
+/** The leader moved, or the topic is gone: look at the metadata again. */
+export class LeadershipMoved extends Error {}
+
+const kafkaErrors = {
+  offsetOutOfRange: 1,
+  corruptMessage: 2,
+  topicAuthorizationFailed: 29,
+} as const
+
+/**
+ * Runs until the signal or an error.
+ * @throws MillraceError offset-out-of-range, log-truncated, record-batch-corrupt, record-batch-unsupported,
+ *   broker-authorization; LeadershipMoved; the client library's NetworkError and TimeoutError
+ */
+export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
+  const { fetchConnection, topic, readings, budget, handover, signal } = options
+  let size = smallestFetch
+  while (!signal.aborted) {
+    await budget.reserve(size, signal)
+    let reserved = size
+    try {
+      const response = await fetch(fetchConnection.connection, fetchConnection.version, {
+        topic: topic.name,
+        topicId: topic.id,
+        maxWait: options.maxWait,
+        minBytes: 1,
+        maxBytes: size,
+        partitions: [...readings].map(([partition, reading]) => ({
+          partition,
+          offset: reading.offset,
+          currentLeaderEpoch: topic.partitions[partition]?.leaderEpoch ?? -1,
+          lastFetchedEpoch: reading.epoch,
+          maxBytes: size,
+        })),
+      })
+      if (signal.aborted) return
+      if (response.errorCode !== 0) throw new LeadershipMoved(`Fetch: error ${response.errorCode}`)
+      const { spans, bytes, caughtUp } = take(response.partitions, options)
+      budget.add(bytes - reserved)
+      reserved = bytes
+      if (spans.length > 0 && (await handover.push({ spans, reserved: bytes, caughtUp }))) reserved = 0
+      size = bytes * 2 >= size ? Math.min(size * 4, options.maxBytes) : Math.max(smallestFetch, size >> 1)
+    } finally {
+      budget.release(reserved)
+    }
+  }
+}
+
+function take(
+  partitions: FetchedPartition[],
+  options: FetchLoopOptions,
+): { spans: FetchedSpan[]; bytes: number; caughtUp: boolean } {
+  const spans: FetchedSpan[] = []
+  let bytes = 0
+  let caughtUp = true
+  for (const fetched of partitions) {
+    const reading = options.readings.get(fetched.partition)
+    if (!reading) continue
+    checkPartition(fetched, reading, options.topic.name)
+    options.onWatermarks({
+      partition: fetched.partition,
+      low: fetched.logStartOffset,
+      high: fetched.highWatermark,
+      lastStable: fetched.lastStableOffset,
+    })
+    const span = spanOf(fetched, reading, options.topic.name)
+    if (span) {
+      spans.push(span)
+      bytes += fetched.records.length
+      reading.offset = span.to
+      reading.epoch = span.leaderEpoch
+    }
+    if (reading.offset < fetched.lastStableOffset) caughtUp = false
+  }
+  return { spans, bytes, caughtUp }
+}
+
+function spanOf(fetched: FetchedPartition, reading: Reading, topic: string): FetchedSpan | null {
+  let batches: RecordBatch[]
+  try {
+    batches = readRecordBatches(fetched.records)
+  } catch (error) {
+    throw located(error, topic, fetched.partition)
+  }
+  // the broker sends whole batches: the first may begin before the offset that was asked for
+  batches = batches.filter((batch) => batch.lastOffset >= reading.offset)
+  const last = batches.at(-1)
+  if (!last) return null
+  return {
+    partition: fetched.partition,
+    from: reading.offset,
+    to: last.lastOffset + 1n,
+    leaderEpoch: last.leaderEpoch,
+    batches: committedBatches(batches, fetched.aborted),
+  }
+}
+
+function checkPartition(fetched: FetchedPartition, reading: Reading, topic: string): void {
+  const facts = { topic, partition: fetched.partition, offset: reading.offset }
+  if (fetched.diverging) {
+    throw new MillraceError('log-truncated', { ...facts, offset: fetched.diverging.endOffset })
+  }
+  switch (fetched.errorCode) {
+    case 0:
+      return
+    case kafkaErrors.offsetOutOfRange:
+      throw new MillraceError('offset-out-of-range', facts)
+    case kafkaErrors.corruptMessage:
+      throw new MillraceError('record-batch-corrupt', facts)
+    case kafkaErrors.topicAuthorizationFailed:
+      throw new MillraceError('broker-authorization', facts)
+    default:
+      throw new LeadershipMoved(`partition ${fetched.partition}: error ${fetched.errorCode}`)
+  }
+}
+
+/** The same failure, with where it happened. */
+function located(error: unknown, topic: string, partition: number): unknown {
+  return error instanceof MillraceError ? error.with({ topic, partition }) : error
+}

@@ -1,0 +1,122 @@
+// One batch, one transaction: the positions first, by compare-and-set, then the rows. The comparison covers the
+// offset, the owner's epoch, the configuration's version and the identity of cluster and topic; where it fails
+// nothing is written. The positions are written before the role changes: code that the load fires runs as the
+// pipeline's owner and never sees an open door back to the position.
+
+import { failpoint } from '../failpoint.ts'
+import type { Format } from '../formats/format.ts'
+import { identifier, literal } from '../postgres/literal.ts'
+import type { Session } from '../postgres/session.ts'
+import type { Batch, LoadedSpan } from './batch.ts'
+import type { Claim, ClaimedPartition } from './claim.ts'
+import type { Target } from './target.ts'
+
+/** `lost`: the stored position is not the one that this batch continues. Nothing was written. */
+export type LoadOutcome = 'loaded' | 'lost'
+
+/** The relation may not be loaded directly; found again inside the transaction, because it may have been altered. */
+export class TargetRefused extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/**
+ * @throws PostgreSQL's error (the transaction is rolled back or its outcome unknown), TargetRefused
+ */
+export async function load(
+  session: Session,
+  claim: Claim,
+  target: Target,
+  format: Format,
+  batch: Batch,
+): Promise<LoadOutcome> {
+  try {
+    const [moved] = await session.script<{ count: string; foreign: boolean }>(
+      movePositions(claim, target, batch.spans),
+    )
+    if (Number(moved?.count) !== batch.spans.length) {
+      await session.rollback()
+      return 'lost'
+    }
+    if (moved?.foreign) await checkTarget(session, target)
+    for (const segment of batch.segments) {
+      const chunks = segment.chunks
+      await session.copyIn(`${enterRole(session, target)}${format.copyStatement(segment)}`, chunks)
+    }
+    failpoint('inbound.after-copy')
+    failpoint('inbound.before-commit')
+    await session.script('COMMIT')
+    failpoint('inbound.after-commit')
+    return 'loaded'
+  } catch (error) {
+    await session.rollback()
+    throw error
+  }
+}
+
+/**
+ * Begins, moves the positions and reports how many moved, and whether the relation is somebody else's than the
+ * daemon's: only then can it run code that is not the daemon's own.
+ */
+function movePositions(claim: Claim, target: Target, spans: LoadedSpan[]): string {
+  const rows = spans.map((span) => {
+    const owned = claim.partitions.get(span.partition) as ClaimedPartition
+    const values = [
+      span.from,
+      span.to,
+      span.leaderEpoch,
+      owned.ownerEpoch,
+      span.messages,
+      span.skipped,
+      span.bytes,
+    ]
+    return `(${span.partition}, ${values.map((value) => `${value}::bigint`).join(', ')})`
+  })
+  return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL synchronous_commit = ${target.synchronousCommit};
+    WITH moved AS (
+      UPDATE millrace.position AS p
+         SET next_offset = v.next, leader_epoch = v.leader_epoch, messages = p.messages + v.messages,
+             skipped = p.skipped + v.skipped, bytes = p.bytes + v.bytes, moved_at = pg_catalog.clock_timestamp()
+        FROM (VALUES ${rows.join(', ')})
+          AS v (partition, expected, next, leader_epoch, owner_epoch, messages, skipped, bytes)
+       WHERE p.consumer_id = ${claim.consumerId} AND p.partition = v.partition AND p.next_offset = v.expected
+         AND p.owner_epoch = v.owner_epoch AND p.config_version = ${claim.version}
+         AND p.cluster_id = ${literal(claim.clusterId)} AND p.topic_id = ${literal(claim.topicId)}
+         AND EXISTS (SELECT FROM millrace.consumer AS c
+                      WHERE c.id = p.consumer_id AND c.version = ${claim.version} AND c.wanted = 'running')
+         AND NOT EXISTS (SELECT FROM millrace.failure AS f
+                          WHERE f.consumer_id = p.consumer_id AND f.version = ${claim.version})
+      RETURNING 1)
+    SELECT pg_catalog.count(*) AS count,
+           NOT EXISTS (SELECT FROM pg_catalog.pg_class AS r
+                        WHERE r.oid = pg_catalog.to_regclass(${literal(target.relation)})
+                          AND r.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) AS foreign
+      FROM moved`
+}
+
+/**
+ * Looks at the relation under a lock that keeps its definition as it is until the end of the transaction.
+ * @throws TargetRefused
+ */
+async function checkTarget(session: Session, target: Target): Promise<void> {
+  const lock = target.lockable ? `LOCK TABLE ${target.relation} IN ROW EXCLUSIVE MODE;` : ''
+  const [problem] = await session.script<{ code: string; message: string }>(
+    `SET LOCAL ROLE ${identifier(target.owner)};
+     ${lock}
+     RESET ROLE;
+     SELECT code, message
+       FROM millrace.target_problem(${literal(target.schema)}, ${literal(target.name)}, ${target.ownerOid}::oid)`,
+  )
+  if (problem) throw new TargetRefused(problem.code, problem.message)
+}
+
+/** What the rows are loaded as: the consumer's owner, with the search path that triggers expect. */
+function enterRole(session: Session, target: Target): string {
+  const role = target.owner === session.user ? '' : `SET LOCAL ROLE ${identifier(target.owner)};`
+  return `SELECT pg_catalog.set_config('search_path', ${literal(session.ownSearchPath)}, true);${role}`
+}

@@ -1,0 +1,96 @@
+// How this project reaches a cluster: one place turns settings into the client library's options, and the
+// library's errors into codes. Credentials are read at the moment a connection needs them and nowhere else.
+
+import { apiVersionsV3, Connection, type ConnectionOptions } from '@platformatic/kafka'
+import { MillraceError } from '../errors.ts'
+import { chooseFetchVersion, fetchApiKey } from './fetch.ts'
+
+/** What a connection to a cluster needs; `tls` and `sasl` as the client library takes them. */
+export interface ClusterAccess {
+  name: string
+  /** host:port of the brokers to ask first. */
+  brokers: string[]
+  clientId: string
+  /** Milliseconds. */
+  connectTimeout: number
+  /** Milliseconds; longer than any wait that a request asks the broker for. */
+  requestTimeout: number
+  tls?: ConnectionOptions['tls']
+  tlsServerName?: string
+  sasl?: ConnectionOptions['sasl']
+}
+
+export function connectionOptions(access: ClusterAccess): ConnectionOptions {
+  return {
+    connectTimeout: access.connectTimeout,
+    requestTimeout: access.requestTimeout,
+    ...(access.tls ? { tls: access.tls, tlsServerName: access.tlsServerName ?? true } : {}),
+    ...(access.sasl ? { sasl: access.sasl } : {}),
+  }
+}
+
+/** A connection for Fetch alone: the broker answers a connection's requests in order, and a Fetch may wait. */
+export interface FetchConnection {
+  connection: Connection
+  version: number
+}
+
+/**
+ * @throws MillraceError kafka-unreachable, broker-authentication
+ */
+export async function openFetchConnection(
+  access: ClusterAccess,
+  broker: { host: string; port: number },
+): Promise<FetchConnection> {
+  const connection = new Connection(access.clientId, connectionOptions(access))
+  connection.on('error', () => {}) // each request in flight fails with it
+  try {
+    await connection.connect(broker.host, broker.port)
+    const { apiKeys } = await apiVersionsV3.api.async(connection, 'millrace', '1')
+    const spoken = apiKeys.find((api) => api.apiKey === fetchApiKey)
+    const version = spoken ? chooseFetchVersion(spoken.minVersion, spoken.maxVersion) : null
+    if (version === null) throw new Error('the broker speaks no version of Fetch from 12 on (Kafka 2.7)')
+    return { connection, version }
+  } catch (cause) {
+    connection.close(() => {})
+    throw kafkaError(cause, access)
+  }
+}
+
+/** What the library throws, as this project's codes. */
+export function kafkaError(cause: unknown, access: ClusterAccess): MillraceError {
+  if (cause instanceof MillraceError) return cause
+  const facts = { cluster: access.name, brokers: access.brokers.join(', '), reason: reasonOf(cause), cause }
+  const code = findCause(cause, (error) => error.code === 'PLT_KFK_AUTHENTICATION')
+    ? 'broker-authentication'
+    : 'kafka-unreachable'
+  return new MillraceError(code, facts)
+}
+
+interface LibraryError extends Error {
+  code?: string
+  apiId?: string
+  errors?: unknown[]
+}
+
+function findCause(error: unknown, test: (error: LibraryError) => boolean): LibraryError | null {
+  if (!(error instanceof Error)) return null
+  const known = error as LibraryError
+  if (test(known)) return known
+  for (const inner of [...(known.errors ?? []), known.cause]) {
+    const found = findCause(inner, test)
+    if (found) return found
+  }
+  return null
+}
+
+/** Whether a Kafka protocol error of this name is anywhere in what the library threw. */
+export function hasProtocolError(error: unknown, ...names: string[]): boolean {
+  return findCause(error, (inner) => inner.apiId !== undefined && names.includes(inner.apiId)) !== null
+}
+
+/** The innermost message: the library wraps each failure in what it was doing. */
+function reasonOf(error: unknown): string {
+  const leaf = findCause(error, (inner) => !inner.errors?.length && !(inner.cause instanceof Error))
+  return leaf ? leaf.message : String(error)
+}

@@ -1,0 +1,187 @@
+// One Fetch request and its response, as bytes: the records of a partition stay one buffer. Only what the
+// pump needs is read; what else the response carries is skipped by its length.
+//
+// Versions 12 (topics by name) to 17 (topics by id, KIP-516) are spoken. The request carries the leader epoch
+// of the last record read, so that a broker whose log was cut below it says so (KIP-320).
+
+import { type Connection, createAPI, type Reader, Writer } from '@platformatic/kafka'
+import type { AbortedTransaction } from './committed.ts'
+
+export interface FetchPartition {
+  partition: number
+  /** The next offset to read. */
+  offset: bigint
+  /** The leader's epoch as metadata gave it, or -1. */
+  currentLeaderEpoch: number
+  /** The epoch of the last record read before `offset`, or -1. */
+  lastFetchedEpoch: number
+  /** Bytes; the broker may send more when a single batch is larger (KIP-74). */
+  maxBytes: number
+}
+
+export interface FetchRequest {
+  topic: string
+  /** 32 hexadecimal digits with dashes, as metadata gives it. */
+  topicId: string
+  partitions: FetchPartition[]
+  /** Milliseconds that the broker may wait for `minBytes`. */
+  maxWait: number
+  minBytes: number
+  maxBytes: number
+}
+
+export interface FetchedPartition {
+  partition: number
+  /** 0 or a Kafka error code: https://kafka.apache.org/protocol#protocol_error_codes */
+  errorCode: number
+  highWatermark: bigint
+  lastStableOffset: bigint
+  logStartOffset: bigint
+  aborted: AbortedTransaction[]
+  records: Buffer
+  /** Set when the leader's log differs from what was read: the epoch and its end offset there. */
+  diverging: { epoch: number; endOffset: bigint } | null
+}
+
+export interface FetchResponse {
+  /** A Kafka error code for the whole request. */
+  errorCode: number
+  /** Milliseconds for which the broker asks the client to hold back (KIP-219). */
+  throttle: number
+  partitions: FetchedPartition[]
+}
+
+export const fetchApiKey = 1
+export const oldestFetchVersion = 12
+export const newestFetchVersion = 17
+
+const readCommitted = 1
+const noBuffer = Buffer.alloc(0)
+
+/** The newest version of Fetch that both sides speak, or null. */
+export function chooseFetchVersion(minVersion: number, maxVersion: number): number | null {
+  const version = Math.min(maxVersion, newestFetchVersion)
+  return version >= Math.max(minVersion, oldestFetchVersion) ? version : null
+}
+
+const apis = new Map<number, ReturnType<typeof createFetchApi>>()
+
+function createFetchApi(version: number) {
+  return createAPI<[FetchRequest], FetchResponse>(
+    fetchApiKey,
+    version,
+    (request) => encode(version, request),
+    (_correlationId, _apiKey, _apiVersion, reader) => decode(version, reader),
+  )
+}
+
+/**
+ * Sends a Fetch and waits for its response. Errors of single partitions are in the response.
+ * @throws the client library's NetworkError or TimeoutError
+ */
+export function fetch(
+  connection: Connection,
+  version: number,
+  request: FetchRequest,
+): Promise<FetchResponse> {
+  let api = apis.get(version)
+  if (!api) {
+    api = createFetchApi(version)
+    apis.set(version, api)
+  }
+  return api.async(connection, request)
+}
+
+function encode(version: number, request: FetchRequest): Writer {
+  const writer = Writer.create()
+  if (version < 15) writer.appendInt32(-1) // replica id: a consumer
+  writer
+    .appendInt32(request.maxWait)
+    .appendInt32(request.minBytes)
+    .appendInt32(request.maxBytes)
+    .appendInt8(readCommitted)
+    .appendInt32(0) // session id and epoch: 0 and -1 are a full fetch without a session (KIP-227)
+    .appendInt32(-1)
+  writer.appendArray([request], (w, topic) => {
+    if (version < 13) w.appendString(topic.topic)
+    else w.appendUUID(topic.topicId)
+    w.appendArray(topic.partitions, (w, partition) => {
+      w.appendInt32(partition.partition)
+        .appendInt32(partition.currentLeaderEpoch)
+        .appendInt64(partition.offset)
+        .appendInt32(partition.lastFetchedEpoch)
+        .appendInt64(-1n) // log start offset: only followers have one
+        .appendInt32(partition.maxBytes)
+    })
+  })
+  return writer
+    .appendArray([], () => {})
+    .appendString('')
+    .appendTaggedFields()
+}
+
+function decode(version: number, reader: Reader): FetchResponse {
+  const throttle = reader.readInt32()
+  const errorCode = reader.readInt16()
+  reader.readInt32() // session id
+  const partitions: FetchedPartition[] = []
+  const topics = reader.readUnsignedVarInt() - 1
+  for (let i = 0; i < topics; i++) {
+    if (version < 13) reader.readString()
+    else reader.readUUID()
+    const count = reader.readUnsignedVarInt() - 1
+    for (let j = 0; j < count; j++) partitions.push(decodePartition(reader))
+    skipTags(reader)
+  }
+  return { errorCode, throttle, partitions }
+}
+
+function decodePartition(reader: Reader): FetchedPartition {
+  const partition = reader.readInt32()
+  const errorCode = reader.readInt16()
+  const highWatermark = reader.readInt64()
+  const lastStableOffset = reader.readInt64()
+  const logStartOffset = reader.readInt64()
+  const aborted: AbortedTransaction[] = []
+  const abortedCount = reader.readUnsignedVarInt() - 1
+  for (let i = 0; i < abortedCount; i++) {
+    aborted.push({ producerId: reader.readInt64(), firstOffset: reader.readInt64() })
+    skipTags(reader)
+  }
+  reader.readInt32() // preferred read replica: none is asked for
+  const size = reader.readUnsignedVarInt() - 1
+  let records: Buffer = noBuffer
+  if (size > 0) {
+    records = reader.buffer.slice(reader.position, reader.position + size)
+    reader.skip(size)
+  }
+  let diverging: FetchedPartition['diverging'] = null
+  readTags(reader, (tag) => {
+    if (tag !== 0) return
+    diverging = { epoch: reader.readInt32(), endOffset: reader.readInt64() }
+  })
+  return {
+    partition,
+    errorCode,
+    highWatermark,
+    lastStableOffset,
+    logStartOffset,
+    aborted,
+    records,
+    diverging,
+  }
+}
+
+/** Tagged fields (KIP-482): count, then tag, size and bytes of each. Unknown ones are skipped by their size. */
+function readTags(reader: Reader, take: (tag: number) => void): void {
+  for (let left = reader.readUnsignedVarInt(); left > 0; left--) {
+    const tag = reader.readUnsignedVarInt()
+    const end = reader.readUnsignedVarInt() + reader.position
+    take(tag)
+    reader.skip(end - reader.position)
+  }
+}
+
+function skipTags(reader: Reader): void {
+  readTags(reader, () => {})
+}

@@ -1,0 +1,132 @@
+// The hot path: records are walked in place, varint by varint, and each value goes straight from the Fetch
+// response to whoever takes it. No object, promise or bigint per record.
+//
+// Record format: https://kafka.apache.org/documentation/#record (varints are zigzag, as in Protocol Buffers)
+
+import { MillraceError } from '../errors.ts'
+import type { BatchPlace } from './record-batch.ts'
+
+/** Takes message values. `tag` is the record's offset, counted from where the caller said. */
+export interface ValueSink {
+  append(bytes: Buffer, start: number, end: number, tag: number): void
+}
+
+/** Walks the records of one uncompressed batch, in slices, so that no slice holds the event loop for long. */
+export class RecordWalk {
+  readonly #bytes: Buffer
+  readonly #firstDelta: number
+  readonly #lastDelta: number
+  readonly #tagBase: number
+  readonly #place: BatchPlace
+  #at = 0
+  #left: number
+  /** Records with a value that went to the sink. */
+  values = 0
+  /** Tombstones and empty messages: counted and passed over. */
+  empty = 0
+  /** Bytes of the values that went to the sink. */
+  valueBytes = 0
+
+  /**
+   * @param bytes the batch's records, uncompressed
+   * @param count how many records the batch's header announces
+   * @param firstDelta records below this offset delta are passed over: they are before the position
+   * @param lastDelta records above this offset delta are passed over: they are not of this span
+   * @param tagBase added to an offset delta, it makes the record's tag
+   * @param place where the batch stands, for an error
+   */
+  constructor(
+    bytes: Buffer,
+    count: number,
+    firstDelta: number,
+    lastDelta: number,
+    tagBase: number,
+    place: BatchPlace,
+  ) {
+    this.#bytes = bytes
+    this.#left = count
+    this.#firstDelta = firstDelta
+    this.#lastDelta = lastDelta
+    this.#tagBase = tagBase
+    this.#place = place
+  }
+
+  /**
+   * Walks on until `budget` bytes are passed or the batch ends.
+   * @returns true while records are left
+   * @throws MillraceError record-batch-corrupt
+   */
+  walk(sink: ValueSink, budget: number): boolean {
+    const bytes = this.#bytes
+    const end = bytes.length
+    const stop = Math.min(end, this.#at + budget)
+    const firstDelta = this.#firstDelta
+    const lastDelta = this.#lastDelta
+    const tagBase = this.#tagBase
+    let at = this.#at
+    let left = this.#left
+    let values = 0
+    let empty = 0
+    let valueBytes = 0
+    while (left > 0 && at < stop) {
+      left--
+      let byte = bytes[at++] as number
+      let raw = byte & 0x7f
+      for (let shift = 7; byte & 0x80; shift += 7) {
+        byte = bytes[at++] as number
+        raw |= (byte & 0x7f) << shift
+      }
+      const recordEnd = at + ((raw >>> 1) ^ -(raw & 1))
+      if (recordEnd > end || recordEnd < at) throw this.#corrupt()
+      at++ // attributes, unused
+      while ((bytes[at++] as number) & 0x80) {} // timestampDelta
+      byte = bytes[at++] as number
+      raw = byte & 0x7f
+      for (let shift = 7; byte & 0x80; shift += 7) {
+        byte = bytes[at++] as number
+        raw |= (byte & 0x7f) << shift
+      }
+      const delta = (raw >>> 1) ^ -(raw & 1)
+      byte = bytes[at++] as number
+      raw = byte & 0x7f
+      for (let shift = 7; byte & 0x80; shift += 7) {
+        byte = bytes[at++] as number
+        raw |= (byte & 0x7f) << shift
+      }
+      const keyLength = (raw >>> 1) ^ -(raw & 1)
+      if (keyLength > 0) at += keyLength
+      byte = bytes[at++] as number
+      raw = byte & 0x7f
+      for (let shift = 7; byte & 0x80; shift += 7) {
+        byte = bytes[at++] as number
+        raw |= (byte & 0x7f) << shift
+      }
+      const valueLength = (raw >>> 1) ^ -(raw & 1)
+      if (at + valueLength > recordEnd) throw this.#corrupt()
+      if (delta >= firstDelta && delta <= lastDelta) {
+        if (valueLength > 0) {
+          sink.append(bytes, at, at + valueLength, tagBase + delta)
+          values++
+          valueBytes += valueLength
+        } else {
+          empty++
+        }
+      }
+      at = recordEnd // headers are passed over
+    }
+    this.#at = at
+    this.#left = left
+    this.values += values
+    this.empty += empty
+    this.valueBytes += valueBytes
+    if (left > 0 && at >= end) throw this.#corrupt()
+    return left > 0
+  }
+
+  #corrupt(): MillraceError {
+    return new MillraceError('record-batch-corrupt', {
+      ...this.#place,
+      reason: 'a record overruns its batch',
+    })
+  }
+}

@@ -1,0 +1,1 @@
+export async function requireSchema(_s: unknown): Promise<void> {}

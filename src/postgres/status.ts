@@ -1,0 +1,116 @@
+// What `millrace status` shows is one snapshot: a consumer and its partitions are of the same moment. Counts and
+// offsets stay text, as the server wrote them: they may be past 2^53.
+
+import type pg from 'pg'
+import { MillraceError } from '../errors.ts'
+
+export interface PartitionStatus {
+  partition: number
+  position: string
+  low: string | null
+  high: string | null
+  lag: string | null
+  reportedAt: Date | null
+}
+
+export interface ConsumerError {
+  code: string
+  message: string
+  sqlstate: string | null
+  partition: number | null
+  offset: string | null
+  at: Date | null
+}
+
+export interface ConsumerStatus {
+  id: string
+  cluster: string
+  topic: string
+  target: string
+  owner: string
+  /** stopped, failed, no-daemon, or what a daemon reports. */
+  state: string
+  messages: string
+  skipped: string
+  lag: string | null
+  rowsPerSecond: number | null
+  movedAt: Date | null
+  warning: string | null
+  error: ConsumerError | null
+  partitions: PartitionStatus[]
+}
+
+export interface Status {
+  daemonConnected: boolean
+  consumers: ConsumerStatus[]
+}
+
+type ConsumerRow = Omit<ConsumerStatus, 'error' | 'partitions'> & {
+  errorCode: string | null
+  errorMessage: string
+  errorSqlstate: string | null
+  errorPartition: number | null
+  errorOffset: string | null
+  errorAt: Date | null
+}
+
+const consumersQuery = `
+  SELECT id, cluster, topic, target, owner::text, state, messages, skipped, lag, warning,
+    rows_per_second AS "rowsPerSecond", moved_at AS "movedAt", error_code AS "errorCode",
+    error_message AS "errorMessage", error_sqlstate AS "errorSqlstate", error_partition AS "errorPartition",
+    error_offset AS "errorOffset", error_at AS "errorAt"
+  FROM millrace.consumers ORDER BY cluster, topic, target`
+
+const partitionsQuery = `
+  SELECT consumer_id AS consumer, partition, next_offset AS position, low_watermark AS low,
+    high_watermark AS high, lag, reported_at AS "reportedAt"
+  FROM millrace.lag ORDER BY consumer_id, partition`
+
+/**
+ * @throws MillraceError schema-missing, database-unreachable, database-refused
+ */
+export async function readStatus(client: pg.Client): Promise<Status> {
+  try {
+    await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
+    const daemon = await client.query<{ connected: boolean }>(
+      'SELECT millrace.daemon_connected() AS connected',
+    )
+    const consumers = await client.query<ConsumerRow>(consumersQuery)
+    const partitions = await client.query<PartitionStatus & { consumer: string }>(partitionsQuery)
+    await client.query('COMMIT')
+    const byConsumer = Map.groupBy(partitions.rows, ({ consumer }) => consumer)
+    return {
+      daemonConnected: daemon.rows[0]!.connected,
+      consumers: consumers.rows.map((row) => consumerOf(row, byConsumer.get(row.id) ?? [])),
+    }
+  } catch (cause) {
+    throw statusError(cause)
+  }
+}
+
+function consumerOf(
+  row: ConsumerRow,
+  partitions: (PartitionStatus & { consumer: string })[],
+): ConsumerStatus {
+  const { errorCode, errorMessage, errorSqlstate, errorPartition, errorOffset, errorAt, ...consumer } = row
+  const error = {
+    message: errorMessage,
+    sqlstate: errorSqlstate,
+    partition: errorPartition,
+    offset: errorOffset,
+    at: errorAt,
+  }
+  return {
+    ...consumer,
+    error: errorCode === null ? null : { code: errorCode, ...error },
+    partitions: partitions.map(({ consumer: _, ...partition }) => partition),
+  }
+}
+
+function statusError(cause: unknown): MillraceError {
+  const { code, severity } = cause as { code?: string; severity?: string }
+  if (severity === undefined) return new MillraceError('database-unreachable', { cause })
+  // undefined_table, undefined_function, invalid_schema_name
+  const isMissing = ['42P01', '42883', '3F000'].includes(code!)
+  return new MillraceError(isMissing ? 'schema-missing' : 'database-refused', { cause, sqlstate: code })
+}
