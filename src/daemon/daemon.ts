@@ -9,15 +9,15 @@ import { ChunkPool } from '../formats/chunk-pool.ts'
 import type { ConsumerSpec } from '../inbound/consumer.ts'
 import { MemoryBudget } from '../inbound/memory-budget.ts'
 import { Pipeline } from '../inbound/pipeline.ts'
+import { ResponsePool } from '../kafka/response-pool.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
-import { requireSchema } from '../postgres/schema.ts'
 import { Session } from '../postgres/session.ts'
 import { SessionPool } from '../postgres/session-pool.ts'
 import { SharedSession } from '../postgres/shared-session.ts'
 import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
-import { type Installation, isSuperuser, readInstallation } from './identity.ts'
+import { type Installation, isSuperuser, matchSchema, readInstallation } from './identity.ts'
 import { Reports } from './reports.ts'
 import { readWatermarks } from './watcher.ts'
 
@@ -58,6 +58,7 @@ class Daemon {
   readonly #sessions: SessionPool
   readonly #chunks: ChunkPool
   readonly #budget: MemoryBudget
+  readonly #responses: ResponsePool
   readonly #reports: Reports
   #wake: () => void = () => {}
   #ended = Promise.withResolvers<void>()
@@ -70,6 +71,7 @@ class Daemon {
     this.#shared = new SharedSession(open('control'))
     this.#sessions = new SessionPool(open('pump'), config.database.maxConnections - ownConnections)
     this.#budget = new MemoryBudget(config.daemon.memoryBudget)
+    this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4))
     this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
     this.#reports = new Reports(this.#id, this.#shared)
   }
@@ -111,7 +113,7 @@ class Daemon {
     const url = this.#config.database.url.reveal()
     const session = await Session.open(url, 'millrace listener', {})
     try {
-      await requireSchema(session)
+      await matchSchema(session, this.#log)
       const installation = await readInstallation(session)
       let notified = true
       let lost: Error | null = null
@@ -197,6 +199,7 @@ class Daemon {
       sessions: this.#sessions,
       chunks: this.#chunks,
       budget: this.#budget,
+      responses: this.#responses,
       log: this.#log,
     })
     const ended = pipeline.run().then(async () => {
@@ -250,9 +253,9 @@ function brokersOf(brokers: Map<string, string[]>, spec: ConsumerSpec | undefine
 /** What waiting does not mend: a person has to install, upgrade or grant something. */
 const fatalCodes: readonly string[] = [
   'schema-missing',
-  'schema-older',
   'schema-newer',
   'not-daemon-role',
+  'database-refused',
   'identity-changed',
 ]
 

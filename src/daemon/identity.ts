@@ -1,12 +1,28 @@
 // Before a daemon does anything it makes sure where it is: the schema must be one that it knows, and its role the
 // one that the schema belongs to.
 
-import { MillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { checkSchema, upgradeSchema } from '../postgres/schema.ts'
 import type { Session } from '../postgres/session.ts'
 
 export interface Installation {
   /** Part of every consumer group's name, so that two databases never share one by accident. */
   id: string
+}
+
+/**
+ * Makes sure that the schema is the one that this program works with; an older one is brought up to date.
+ * @throws MillraceError schema-missing, schema-newer, not-daemon-role, database-refused
+ */
+export async function matchSchema(session: Session, log: Logger): Promise<void> {
+  try {
+    await session.withClient(checkSchema)
+  } catch (error) {
+    if (!isMillraceError(error, 'schema-older')) throw error
+    const { from, to } = await session.withClient(upgradeSchema)
+    log.info({ from, to }, 'the schema was older than this program and was upgraded')
+  }
 }
 
 /**

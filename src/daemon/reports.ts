@@ -63,40 +63,41 @@ export class Reports {
     const now = performance.now()
     const seconds = (now - this.#lastRates) / 1000
     this.#lastRates = now
-    const changed: [string, PipelineReport, number][] = []
-    for (const pipeline of pipelines) {
+    const telling = pipelines.map((pipeline): [Pipeline, Told] => {
       const before = this.#told.get(pipeline)
       const messages = pipeline.loadedMessages
       const rate = before ? (messages - before.messages) / seconds : 0
-      const report = pipeline.report
-      if (!before || before.rate !== rate || !sameReport(before.report, report)) {
-        changed.push([pipeline.spec.id, report, rate])
-      }
-      this.#told.set(pipeline, { report, rate, messages })
+      return [pipeline, { report: pipeline.report, rate, messages }]
+    })
+    const changed = telling.filter(([pipeline, told]) => !sameTold(this.#told.get(pipeline), told))
+    if (changed.length > 0) {
+      await this.#shared.query(writeReports, [
+        this.#daemonId,
+        changed.map(([pipeline]) => pipeline.spec.id),
+        changed.map(([, { report }]) => report.state),
+        changed.map(([, { report }]) => report.code),
+        changed.map(([, { report }]) => report.detail),
+        changed.map(([, { rate }]) => rate),
+      ])
     }
-    if (changed.length === 0) return
-    await this.#shared.query(writeReports, [
-      this.#daemonId,
-      changed.map(([id]) => id),
-      changed.map(([, report]) => report.state),
-      changed.map(([, report]) => report.code),
-      changed.map(([, report]) => report.detail),
-      changed.map(([, , rate]) => rate),
-    ])
+    // only what has arrived counts as told
+    for (const [pipeline, told] of telling) this.#told.set(pipeline, told)
   }
 
   async #writeWatermarks(pipelines: Pipeline[]): Promise<void> {
     const rows: unknown[][] = []
+    const telling = new Map<string, string>()
     for (const { spec, watermarks } of pipelines) {
       for (const { partition, low, high, lastStable } of watermarks) {
         const key = JSON.stringify([spec.cluster, spec.topic, partition])
         const marks = `${low} ${high} ${lastStable}`
         if (this.#marks.get(key) === marks) continue
-        this.#marks.set(key, marks)
+        telling.set(key, marks)
         rows.push([spec.cluster, spec.topic, partition, String(low), String(high), String(lastStable)])
       }
     }
     await this.writeMarks(rows)
+    for (const [key, marks] of telling) this.#marks.set(key, marks)
   }
 
   /** @param rows cluster, topic, partition, low, high, last stable offset */
@@ -107,8 +108,10 @@ export class Reports {
   }
 }
 
-function sameReport(a: PipelineReport, b: PipelineReport): boolean {
-  return a.state === b.state && a.code === b.code && a.detail === b.detail
+function sameTold(before: Told | undefined, { report, rate }: Told): boolean {
+  if (!before || before.rate !== rate) return false
+  const told = before.report
+  return told.state === report.state && told.code === report.code && told.detail === report.detail
 }
 
 const registerDaemon = `

@@ -2,8 +2,9 @@
 // built by walking record batches as bytes, in slices of a few milliseconds so that the event loop stays free.
 
 import { setImmediate } from 'node:timers/promises'
+import { MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
-import type { Format, Segment } from '../formats/format.ts'
+import type { BadMessage, Format, Segment } from '../formats/format.ts'
 import { decompress } from '../kafka/compression.ts'
 import type { RecordBatch } from '../kafka/record-batch.ts'
 import { RecordWalk } from '../kafka/records.ts'
@@ -38,7 +39,7 @@ export interface Batch {
   segments: Segment[]
   /** Bytes held by the segments. */
   size: number
-  /** The message that the batch ends before, when it cannot be given to COPY at all. */
+  /** What the batch ends before, when it cannot be given to COPY at all: a message, or a damaged record batch. */
   rejected: RejectedMessage | null
 }
 
@@ -56,8 +57,8 @@ export interface BuildLimits {
 
 /**
  * Builds a batch of as many of the spans as fit.
- * @returns the batch and the spans that are left for the next one
- * @throws MillraceError record-batch-corrupt, compression-unsupported
+ * @returns the batch, which ends before the first message or record batch that cannot be loaded, and the spans
+ *   that are left for the next one
  */
 export async function buildBatch(
   spans: FetchedSpan[],
@@ -69,24 +70,29 @@ export async function buildBatch(
   const taken: LoadedSpan[] = []
   let rest: FetchedSpan[] = []
   let total = 0
+  let damaged: Unreadable | null = null
   let sliceStart = performance.now()
   for (const [index, span] of spans.entries()) {
     const counts: BatchCounts = { messages: 0, skipped: 0, bytes: 0 }
     let end = span.to
     for (const [i, batch] of span.batches.entries()) {
       if (batch.baseOffset >= span.to) break
-      const walk = await openWalk(batch, span, index * tagStep)
-      while (walk.walk(encoder, sliceBytes) && !encoder.bad) {
-        if (performance.now() - sliceStart > sliceMilliseconds) {
-          await setImmediate()
-          sliceStart = performance.now()
+      try {
+        const walk = await openWalk(batch, span, index * tagStep)
+        while (walk.walk(encoder, sliceBytes) && !encoder.bad) {
+          if (performance.now() - sliceStart > sliceMilliseconds) {
+            await setImmediate()
+            sliceStart = performance.now()
+          }
         }
+        counts.messages += walk.values
+        counts.skipped += walk.empty
+        counts.bytes += walk.valueBytes
+        total += walk.valueBytes
+      } catch (error) {
+        damaged = unreadable(error, index, batch.baseOffset)
       }
-      counts.messages += walk.values
-      counts.skipped += walk.empty
-      counts.bytes += walk.valueBytes
-      total += walk.valueBytes
-      if (encoder.bad) break
+      if (encoder.bad || damaged) break
       if (total >= limits.bytes && batch.lastOffset + 1n < span.to) {
         end = batch.lastOffset + 1n
         rest = [{ ...span, from: end, batches: span.batches.slice(i + 1) }]
@@ -94,25 +100,45 @@ export async function buildBatch(
       }
     }
     taken.push({ ...span, to: end, ...counts })
-    if (encoder.bad || total >= limits.bytes) {
+    if (encoder.bad || damaged || total >= limits.bytes) {
       rest = [...rest, ...spans.slice(index + 1)]
       break
     }
   }
   const encoded = encoder.finish()
   const batch: Batch = { spans: taken, segments: encoded.segments, size: encoded.bytes, rejected: null }
-  if (encoded.bad) {
-    const { tag, code, reason } = encoded.bad
-    const index = Math.floor(tag / tagStep)
-    const { partition, from } = taken[index] as LoadedSpan
-    const offset = from + BigInt(tag - index * tagStep)
+  const unloadable = encoded.bad ? ofBadMessage(encoded.bad, taken) : damaged
+  if (unloadable) {
     // built again without it and what follows: the counts must be those of what is loaded
     giveBack(batch, pool)
+    const { index, offset, code, reason } = unloadable
     const { batch: sound } = await buildBatch(before(taken, index, offset), format, pool, limits)
+    const { partition } = taken[index] as LoadedSpan
     return { batch: { ...sound, rejected: { partition, offset, code, reason } }, rest: [] }
   }
   for (const span of batch.spans) span.leaderEpoch = leaderEpochOf(span)
   return { batch, rest }
+}
+
+/** Where a batch has to end: a message, or the record batch that cannot be read. */
+interface Unreadable {
+  /** Of the span. */
+  index: number
+  offset: bigint
+  code: string
+  reason: string
+}
+
+function ofBadMessage({ tag, code, reason }: BadMessage, spans: FetchedSpan[]): Unreadable {
+  const index = Math.floor(tag / tagStep)
+  const { from } = spans[index] as FetchedSpan
+  return { index, offset: from + BigInt(tag - index * tagStep), code, reason }
+}
+
+/** @throws the error, when it is not about the record batch */
+function unreadable(error: unknown, index: number, offset: bigint): Unreadable {
+  if (!(error instanceof MillraceError)) throw error
+  return { index, offset, code: error.code, reason: String(error.facts.reason ?? error.message) }
 }
 
 /** The segments' memory goes back to the pool. */
@@ -138,7 +164,11 @@ async function openWalk(batch: RecordBatch, span: FetchedSpan, tagBase: number):
   )
 }
 
-/** The epoch under which the last message before `to` was written, as far as this span tells. */
+/**
+ * The leader epoch of what is right before `to`. An earlier batch's would not do: where that is followed by one
+ * that nobody sees (the marker of a transaction), the broker would find the log cut (KIP-320).
+ */
 function leaderEpochOf(span: FetchedSpan): number {
-  return span.batches.findLast((batch) => batch.baseOffset < span.to)?.leaderEpoch ?? span.leaderEpoch
+  const last = span.batches.findLast((batch) => batch.baseOffset < span.to)
+  return last && last.lastOffset + 1n >= span.to ? last.leaderEpoch : span.leaderEpoch
 }

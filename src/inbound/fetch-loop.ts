@@ -6,6 +6,7 @@ import { committedBatches } from '../kafka/committed.ts'
 import type { FetchConnection } from '../kafka/connect.ts'
 import { type FetchedPartition, fetch } from '../kafka/fetch.ts'
 import { type RecordBatch, readRecordBatches } from '../kafka/record-batch.ts'
+import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { Topic } from '../kafka/topic-client.ts'
 import type { FetchedSpan } from './batch.ts'
 import type { Handover } from './handover.ts'
@@ -23,6 +24,8 @@ export interface Fetched {
   spans: FetchedSpan[]
   /** Bytes reserved for it in the memory budget. */
   reserved: number
+  /** What the spans' records are part of. */
+  memory: Buffer[]
   /** Nothing more is there to read now, in any partition of this loop. */
   caughtUp: boolean
 }
@@ -43,6 +46,7 @@ export interface FetchLoopOptions {
   /** Bytes asked for at once, at the most. */
   maxBytes: number
   budget: MemoryBudget
+  responses: ResponsePool
   handover: Handover<Fetched>
   onWatermarks: (marks: Watermarks) => void
   signal: AbortSignal
@@ -71,8 +75,9 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
   while (!signal.aborted) {
     await budget.reserve(size, signal)
     let reserved = size
+    let memory: Buffer | null = null
     try {
-      const response = await fetch(fetchConnection.connection, fetchConnection.version, {
+      const response = await fetch(fetchConnection.wire, fetchConnection.version, {
         topic: topic.name,
         topicId: topic.id,
         maxWait: options.maxWait,
@@ -86,15 +91,20 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
           maxBytes: size,
         })),
       })
+      memory = response.memory
       if (signal.aborted) return
       if (response.errorCode !== 0) throw new LeadershipMoved(`Fetch: error ${response.errorCode}`)
       const { spans, bytes, caughtUp } = take(response.partitions, options)
       budget.add(bytes - reserved)
       reserved = bytes
-      if (spans.length > 0 && (await handover.push({ spans, reserved: bytes, caughtUp }))) reserved = 0
+      if (spans.length > 0 && (await handover.push({ spans, reserved, memory: [memory], caughtUp }))) {
+        reserved = 0
+        memory = null
+      }
       size = bytes * 2 >= size ? Math.min(size * 4, options.maxBytes) : Math.max(smallestFetch, size >> 1)
     } finally {
       budget.release(reserved)
+      if (memory) options.responses.give(memory)
     }
   }
 }

@@ -16,15 +16,25 @@ export class Handover<T> {
     return true
   }
 
-  /** The next item, or null when it is closed. */
-  async take(): Promise<T | null> {
-    const item = this.takeNow()
+  /**
+   * The next item, or null when it is closed.
+   * @param patience milliseconds after which null stands for "none came"
+   */
+  async take(patience?: number): Promise<T | null> {
+    const item = this.#takeNow()
     if (item !== null || this.#closed) return item
-    return new Promise((resolve) => this.#takers.push(resolve))
+    const { promise, resolve } = Promise.withResolvers<T | null>()
+    this.#takers.push(resolve)
+    if (patience === undefined) return promise
+    const timer = setTimeout(() => {
+      const index = this.#takers.indexOf(resolve)
+      if (index >= 0) this.#takers.splice(index, 1)
+      resolve(null)
+    }, patience)
+    return promise.finally(() => clearTimeout(timer))
   }
 
-  /** The next item if one waits. */
-  takeNow(): T | null {
+  #takeNow(): T | null {
     const item = this.#items.shift() ?? null
     if (item !== null) this.#pushers.shift()?.()
     return item

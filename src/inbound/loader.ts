@@ -42,6 +42,7 @@ export async function load(
       await session.rollback()
       return 'lost'
     }
+    failpoint('inbound.after-position')
     if (moved?.foreign) await checkTarget(session, target)
     for (const segment of batch.segments) {
       const chunks = segment.chunks

@@ -7,6 +7,7 @@ import { MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import { createFormat } from '../formats/format.ts'
 import type { ClusterAccess } from '../kafka/connect.ts'
+import type { ResponsePool } from '../kafka/response-pool.ts'
 import { type GroupTimes, type Topic, TopicClient } from '../kafka/topic-client.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
@@ -43,6 +44,7 @@ export interface PipelineParts {
   sessions: SessionPool
   chunks: ChunkPool
   budget: MemoryBudget
+  responses: ResponsePool
   log: Logger
 }
 
@@ -278,6 +280,7 @@ export class Pipeline {
         sessions,
         chunks: this.#parts.chunks,
         budget: this.#parts.budget,
+        responses: this.#parts.responses,
         retry: settings.retry,
       })
       this.#follow(stream)

@@ -4,6 +4,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import { type ClusterAccess, openFetchConnection } from '../kafka/connect.ts'
+import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { Topic } from '../kafka/topic-client.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { type Fetched, fetchLoop, type Reading, type Watermarks } from './fetch-loop.ts'
@@ -20,6 +21,7 @@ export interface ReaderOptions {
   source: TopicSource
   readings: Map<number, Reading>
   budget: MemoryBudget
+  responses: ResponsePool
   handover: Handover<Fetched>
   maxWait: number
   maxBytes: number
@@ -100,10 +102,9 @@ async function readLeader(
 ): Promise<void> {
   const broker = topic.brokers.get(leader)
   if (!broker) throw new Error('a partition has no leader now')
-  const fetchConnection = await openFetchConnection(options.source.access, broker)
-  const { connection } = fetchConnection
+  const fetchConnection = await openFetchConnection(options.source.access, options.responses, broker)
   // closing the connection is what ends a Fetch that waits at the broker
-  const close = () => connection.close(() => {})
+  const close = () => fetchConnection.wire.close()
   signal.addEventListener('abort', close, { once: true })
   try {
     if (signal.aborted) return

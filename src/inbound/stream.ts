@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import type { Format } from '../formats/format.ts'
+import type { ResponsePool } from '../kafka/response-pool.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { verdictOf } from '../pipeline/error-policy.ts'
 import { isSingle, split } from '../pipeline/span.ts'
@@ -38,6 +39,7 @@ export interface StreamParts {
   sessions: SessionPool
   chunks: ChunkPool
   budget: MemoryBudget
+  responses: ResponsePool
   /** Milliseconds. */
   retry: { min: number; max: number }
 }
@@ -115,7 +117,7 @@ export class Stream extends EventEmitter<Events> {
 
   /** Fetches until the stream is stopped or the source has nothing more to give. */
   async #read(): Promise<'stopped' | 'topic-gone'> {
-    const { claim, source, spec, budget } = this.#parts
+    const { claim, source, spec, budget, responses } = this.#parts
     const readings = new Map<number, Reading>()
     for (const [partition, { position, leaderEpoch }] of claim.partitions) {
       readings.set(partition, { offset: position, epoch: leaderEpoch })
@@ -124,6 +126,7 @@ export class Stream extends EventEmitter<Events> {
       source,
       readings,
       budget,
+      responses,
       handover: this.#handover,
       maxWait: spec.timeout,
       maxBytes: Math.min(this.#batchBytes, largestFetch),
@@ -149,7 +152,7 @@ export class Stream extends EventEmitter<Events> {
       })
     }
     for (let fetched = await this.#nextFetched(); fetched; fetched = await this.#nextFetched()) {
-      const reserved = fetched.reserved
+      const inHand = fetched
       let left: FetchedSpan[] = fetched.spans
       while (left.length > 0 && !broken && !this.#stop.signal.aborted) {
         const limits = { bytes: this.#batchBytes }
@@ -163,7 +166,7 @@ export class Stream extends EventEmitter<Events> {
         startLoading(built.batch)
         left = built.batch.rejected ? [] : built.rest
       }
-      loading = loading.then(() => this.#parts.budget.release(reserved))
+      loading = loading.then(() => this.#release([inHand]))
       if (broken) break
     }
     await loading
@@ -171,8 +174,8 @@ export class Stream extends EventEmitter<Events> {
   }
 
   /**
-   * What the next batch is made of: one Fetch, or several while they hold less than a batch and there is more to
-   * read right now.
+   * What the next batch is made of: one Fetch, or several while they hold less than a batch and the broker has
+   * more to give. It has it at once, unless it went away meanwhile: then what is in hand is loaded.
    */
   async #nextFetched(): Promise<Fetched | null> {
     const fetched = await this.#handover.take()
@@ -183,10 +186,11 @@ export class Stream extends EventEmitter<Events> {
       messages < this.#parts.spec.batchSize &&
       fetched.reserved < this.#batchBytes
     ) {
-      const more = this.#handover.takeNow()
+      const more = await this.#handover.take(this.#parts.spec.timeout)
       if (!more) break
-      fetched.spans.push(...more.spans)
+      fetched.spans = joinSpans(fetched.spans, more.spans)
       fetched.reserved += more.reserved
+      fetched.memory.push(...more.memory)
       fetched.caughtUp = more.caughtUp
       messages += countMessages(more.spans)
     }
@@ -329,8 +333,12 @@ export class Stream extends EventEmitter<Events> {
     batch.size = 0
   }
 
-  #release(undelivered: Fetched[]): void {
-    for (const fetched of undelivered) this.#parts.budget.release(fetched.reserved)
+  /** What is loaded, or will not be: nothing refers to its memory any more. */
+  #release(done: Fetched[]): void {
+    for (const fetched of done) {
+      this.#parts.budget.release(fetched.reserved)
+      for (const memory of fetched.memory) this.#parts.responses.give(memory)
+    }
   }
 
   #endOf(error: unknown): StreamEnd {
@@ -346,6 +354,19 @@ function countMessages(spans: FetchedSpan[]): number {
   return messages
 }
 
+/** One span for each partition, so that a batch moves each position once. @param later continues `earlier` */
+function joinSpans(earlier: FetchedSpan[], later: FetchedSpan[]): FetchedSpan[] {
+  const joined = new Map(earlier.map((span) => [span.partition, span]))
+  for (const span of later) {
+    const first = joined.get(span.partition)
+    joined.set(
+      span.partition,
+      first ? { ...span, from: first.from, batches: [...first.batches, ...span.batches] } : span,
+    )
+  }
+  return [...joined.values()]
+}
+
 /**
  * Whether the stored positions are those after the batch.
  * @throws PositionLost when they are neither those nor the ones before it
@@ -356,9 +377,10 @@ function isCommitted(batch: Batch, stored: Map<number, bigint>): boolean {
   throw new PositionLost()
 }
 
+/** PostgreSQL's own errors carry a severity; by its code alone a socket's EPIPE would pass for a SQLSTATE. */
 function sqlstateOf(error: unknown): string | undefined {
-  const code = (error as { code?: unknown } | undefined)?.code
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
+  const { severity, code } = (error ?? {}) as { severity?: string; code?: string }
+  return severity === undefined ? undefined : code
 }
 
 function messageOf(error: unknown): string {

@@ -1,9 +1,12 @@
 // How this project reaches a cluster: one place turns settings into the client library's options, and the
 // library's errors into codes. Credentials are read at the moment a connection needs them and nowhere else.
 
-import { apiVersionsV3, Connection, type ConnectionOptions } from '@platformatic/kafka'
+import { isIP } from 'node:net'
+import { apiVersionsV3, type ConnectionOptions } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
 import { chooseFetchVersion, fetchApiKey } from './fetch.ts'
+import type { ResponsePool } from './response-pool.ts'
+import { Wire } from './wire.ts'
 
 /** What a connection to a cluster needs; `tls` and `sasl` as the client library takes them. */
 export interface ClusterAccess {
@@ -24,14 +27,21 @@ export function connectionOptions(access: ClusterAccess): ConnectionOptions {
   return {
     connectTimeout: access.connectTimeout,
     requestTimeout: access.requestTimeout,
-    ...(access.tls ? { tls: access.tls, tlsServerName: access.tlsServerName ?? true } : {}),
+    ...(access.tls
+      ? { tls: access.tls, tlsServerName: access.tlsServerName ?? !access.brokers.some(isAddress) }
+      : {}),
     ...(access.sasl ? { sasl: access.sasl } : {}),
   }
 }
 
+/** Not a name: TLS knows no server name for it (RFC 6066). */
+function isAddress(broker: string): boolean {
+  return isIP(broker.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')) !== 0
+}
+
 /** A connection for Fetch alone: the broker answers a connection's requests in order, and a Fetch may wait. */
 export interface FetchConnection {
-  connection: Connection
+  wire: Wire
   version: number
 }
 
@@ -40,19 +50,19 @@ export interface FetchConnection {
  */
 export async function openFetchConnection(
   access: ClusterAccess,
+  pool: ResponsePool,
   broker: { host: string; port: number },
 ): Promise<FetchConnection> {
-  const connection = new Connection(access.clientId, connectionOptions(access))
-  connection.on('error', () => {}) // each request in flight fails with it
+  let wire: Wire | null = null
   try {
-    await connection.connect(broker.host, broker.port)
-    const { apiKeys } = await apiVersionsV3.api.async(connection, 'millrace', '1')
+    wire = await Wire.open(access, pool, broker)
+    const { apiKeys } = await apiVersionsV3.api.async(wire.asConnection, 'millrace', '1')
     const spoken = apiKeys.find((api) => api.apiKey === fetchApiKey)
     const version = spoken ? chooseFetchVersion(spoken.minVersion, spoken.maxVersion) : null
     if (version === null) throw new Error('the broker speaks no version of Fetch from 12 on (Kafka 2.7)')
-    return { connection, version }
+    return { wire, version }
   } catch (cause) {
-    connection.close(() => {})
+    wire?.close()
     throw kafkaError(cause, access)
   }
 }

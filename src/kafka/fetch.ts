@@ -4,8 +4,9 @@
 // Versions 12 (topics by name) to 17 (topics by id, KIP-516) are spoken. The request carries the leader epoch
 // of the last record read, so that a broker whose log was cut below it says so (KIP-320).
 
-import { type Connection, createAPI, type Reader, Writer } from '@platformatic/kafka'
+import { Reader, Writer } from '@platformatic/kafka'
 import type { AbortedTransaction } from './committed.ts'
+import type { Wire } from './wire.ts'
 
 export interface FetchPartition {
   partition: number
@@ -38,6 +39,7 @@ export interface FetchedPartition {
   lastStableOffset: bigint
   logStartOffset: bigint
   aborted: AbortedTransaction[]
+  /** Record batches: a part of the response's memory. */
   records: Buffer
   /** Set when the leader's log differs from what was read: the epoch and its end offset there. */
   diverging: { epoch: number; endOffset: bigint } | null
@@ -49,6 +51,8 @@ export interface FetchResponse {
   /** Milliseconds for which the broker asks the client to hold back (KIP-219). */
   throttle: number
   partitions: FetchedPartition[]
+  /** What the records are part of; back to its pool when nothing refers to them any more. */
+  memory: Buffer
 }
 
 export const fetchApiKey = 1
@@ -64,35 +68,16 @@ export function chooseFetchVersion(minVersion: number, maxVersion: number): numb
   return version >= Math.max(minVersion, oldestFetchVersion) ? version : null
 }
 
-const apis = new Map<number, ReturnType<typeof createFetchApi>>()
-
-function createFetchApi(version: number) {
-  return createAPI<[FetchRequest], FetchResponse>(
-    fetchApiKey,
-    version,
-    (request) => encode(version, request),
-    (_correlationId, _apiKey, _apiVersion, reader) => decode(version, reader),
-  )
-}
-
 /**
  * Sends a Fetch and waits for its response. Errors of single partitions are in the response.
- * @throws the client library's NetworkError or TimeoutError
+ * @throws what Wire.request throws
  */
-export function fetch(
-  connection: Connection,
-  version: number,
-  request: FetchRequest,
-): Promise<FetchResponse> {
-  let api = apis.get(version)
-  if (!api) {
-    api = createFetchApi(version)
-    apis.set(version, api)
-  }
-  return api.async(connection, request)
+export async function fetch(wire: Wire, version: number, request: FetchRequest): Promise<FetchResponse> {
+  const body = await wire.request(fetchApiKey, version, encodeFetch(version, request))
+  return decodeFetch(version, body)
 }
 
-function encode(version: number, request: FetchRequest): Writer {
+export function encodeFetch(version: number, request: FetchRequest): Writer {
   const writer = Writer.create()
   if (version < 15) writer.appendInt32(-1) // replica id: a consumer
   writer
@@ -120,7 +105,8 @@ function encode(version: number, request: FetchRequest): Writer {
     .appendTaggedFields()
 }
 
-function decode(version: number, reader: Reader): FetchResponse {
+export function decodeFetch(version: number, body: Buffer): FetchResponse {
+  const reader = Reader.from(body)
   const throttle = reader.readInt32()
   const errorCode = reader.readInt16()
   reader.readInt32() // session id
@@ -130,13 +116,13 @@ function decode(version: number, reader: Reader): FetchResponse {
     if (version < 13) reader.readString()
     else reader.readUUID()
     const count = reader.readUnsignedVarInt() - 1
-    for (let j = 0; j < count; j++) partitions.push(decodePartition(reader))
+    for (let j = 0; j < count; j++) partitions.push(decodePartition(reader, body))
     skipTags(reader)
   }
-  return { errorCode, throttle, partitions }
+  return { errorCode, throttle, partitions, memory: body }
 }
 
-function decodePartition(reader: Reader): FetchedPartition {
+function decodePartition(reader: Reader, body: Buffer): FetchedPartition {
   const partition = reader.readInt32()
   const errorCode = reader.readInt16()
   const highWatermark = reader.readInt64()
@@ -152,7 +138,7 @@ function decodePartition(reader: Reader): FetchedPartition {
   const size = reader.readUnsignedVarInt() - 1
   let records: Buffer = noBuffer
   if (size > 0) {
-    records = reader.buffer.slice(reader.position, reader.position + size)
+    records = body.subarray(reader.position, reader.position + size)
     reader.skip(size)
   }
   let diverging: FetchedPartition['diverging'] = null

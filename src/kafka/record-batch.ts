@@ -51,7 +51,8 @@ function fastCrc32c(): (bytes: Buffer) => number {
 
 /**
  * Lists the complete record batches in the records of a Fetch response. A broker may cut the last one
- * short: what is incomplete is left out and comes again with the next Fetch.
+ * short: what is incomplete is left out and comes again with the next Fetch. So is a batch that cannot be
+ * read, unless it is the first: what precedes it is good.
  * @throws MillraceError record-batch-corrupt, record-batch-unsupported
  */
 export function readRecordBatches(records: Buffer): RecordBatch[] {
@@ -60,7 +61,12 @@ export function readRecordBatches(records: Buffer): RecordBatch[] {
   while (records.length - at >= headerSize) {
     const end = at + lengthPrefix + records.readInt32BE(at + 8)
     if (end > records.length) break
-    batches.push(readRecordBatch(records, at, end))
+    try {
+      batches.push(readRecordBatch(records, at, end))
+    } catch (error) {
+      if (batches.length === 0) throw error
+      break
+    }
     at = end
   }
   return batches

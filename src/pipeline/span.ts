@@ -6,7 +6,7 @@ export interface Span {
   from: bigint
   /** The position after it. */
   to: bigint
-  /** The leader epoch of the last batch in it (KIP-320). */
+  /** The leader epoch of the last batch before `to` (KIP-320), whether its messages are seen or not; -1: not known. */
   leaderEpoch: number
 }
 
@@ -26,11 +26,11 @@ export function split<S extends Span>(spans: S[]): [S[], S[]] {
   }
   const span = spans[0] as S
   const middle = span.from + (span.to - span.from) / 2n
-  return [[{ ...span, to: middle }], [{ ...span, from: middle }]]
+  return [[{ ...span, to: middle, leaderEpoch: -1 }], [{ ...span, from: middle }]]
 }
 
 /** What comes before `offset` of the span at `index`: the spans before it whole, and that one cut. */
 export function before<S extends Span>(spans: S[], index: number, offset: bigint): S[] {
-  const cut = { ...(spans[index] as S), to: offset }
+  const cut = { ...(spans[index] as S), to: offset, leaderEpoch: -1 }
   return [...spans.slice(0, index), ...(cut.to > cut.from ? [cut] : [])]
 }

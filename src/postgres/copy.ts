@@ -5,6 +5,7 @@
 
 import type { Socket } from 'node:net'
 import type { Connection, DatabaseError, Submittable } from 'pg'
+import { failpoint } from '../failpoint.ts'
 
 /** What node-postgres has and its types leave out. */
 type Wire = Connection & { stream: Socket; query(text: string): void }
@@ -19,13 +20,13 @@ const headerSize = 5
  */
 export class CopyIn implements Submittable {
   readonly #sql: string
-  readonly #chunks: Iterable<Buffer>
+  readonly #chunks: Iterable<Buffer> | AsyncIterable<Buffer>
   readonly #outcome = Promise.withResolvers<number>()
   #connection: Wire | null = null
   #failed: Error | null = null
   #rows = 0
 
-  constructor(sql: string, chunks: Iterable<Buffer>) {
+  constructor(sql: string, chunks: Iterable<Buffer> | AsyncIterable<Buffer>) {
     this.#sql = sql
     this.#chunks = chunks
   }
@@ -68,7 +69,7 @@ export class CopyIn implements Submittable {
 
   async #send(): Promise<void> {
     const stream = (this.#connection as Wire).stream
-    for (const chunk of this.#chunks) {
+    for await (const chunk of this.#chunks) {
       if (this.#failed || stream.destroyed) return
       const header = Buffer.allocUnsafe(headerSize)
       header[0] = copyData
@@ -77,6 +78,7 @@ export class CopyIn implements Submittable {
       stream.write(header)
       const roomLeft = stream.write(chunk)
       stream.uncork()
+      failpoint('postgres.mid-copy')
       if (!roomLeft) await drained(stream)
     }
     if (!this.#failed) stream.write(copyDone)

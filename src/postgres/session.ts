@@ -63,6 +63,11 @@ export class Session {
     return this.#lost
   }
 
+  /** Hands the driver's own client to work that wants it, such as the schema's. */
+  withClient<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+    return work(this.#client)
+  }
+
   /** Calls `notified` at each NOTIFY, and `ended` once when the connection is lost. */
   async listen(channel: string, notified: () => void, ended: (error: Error) => void): Promise<void> {
     this.#client.on('notification', notified)

@@ -2,7 +2,8 @@
 // offsets stay text, as the server wrote them: they may be past 2^53.
 
 import type pg from 'pg'
-import { MillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
+import { checkSchema } from './schema.ts'
 
 export interface PartitionStatus {
   partition: number
@@ -67,10 +68,11 @@ const partitionsQuery = `
   FROM millrace.lag ORDER BY consumer_id, partition`
 
 /**
- * @throws MillraceError schema-missing, database-unreachable, database-refused
+ * @throws MillraceError schema-missing, schema-older, schema-newer, database-unreachable, database-refused
  */
 export async function readStatus(client: pg.Client): Promise<Status> {
   try {
+    await checkSchema(client)
     await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
     const daemon = await client.query<{ connected: boolean }>(
       'SELECT millrace.daemon_connected() AS connected',
@@ -108,9 +110,8 @@ function consumerOf(
 }
 
 function statusError(cause: unknown): MillraceError {
+  if (isMillraceError(cause)) return cause
   const { code, severity } = cause as { code?: string; severity?: string }
   if (severity === undefined) return new MillraceError('database-unreachable', { cause })
-  // undefined_table, undefined_function, invalid_schema_name
-  const isMissing = ['42P01', '42883', '3F000'].includes(code!)
-  return new MillraceError(isMissing ? 'schema-missing' : 'database-refused', { cause, sqlstate: code })
+  return new MillraceError('database-refused', { cause, sqlstate: code })
 }

@@ -1,0 +1,47 @@
+// The extension files hold the very SQL that `millrace install` runs over a connection.
+
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Dialect, dialectNames, readDialect } from './sql-folder.ts'
+
+export interface ExtensionFile {
+  name: string
+  text: string
+}
+
+export function extensionFiles(names: readonly string[] = dialectNames()): ExtensionFile[] {
+  return names.map(readDialect).flatMap((dialect) => [
+    { name: `${dialect.name}.control`, text: control(dialect) },
+    { name: `${dialect.name}--${dialect.version}.sql`, text: script(dialect) },
+  ])
+}
+
+/** @returns the paths written */
+export async function writeExtensionFiles(folder: string, names?: readonly string[]): Promise<string[]> {
+  await mkdir(folder, { recursive: true })
+  const paths: string[] = []
+  for (const { name, text } of extensionFiles(names)) {
+    const path = join(folder, name)
+    await writeFile(path, text)
+    paths.push(path)
+  }
+  return paths
+}
+
+// No superuser: the script runs with the rights of whoever creates the extension, and the objects are theirs.
+function control({ name, version, comment }: Dialect): string {
+  return `# Made by scripts/build-extension.ts from sql/dialects.
+comment = '${comment}'
+default_version = '${version}'
+schema = ${name}
+relocatable = false
+superuser = false
+`
+}
+
+function script({ name, sql }: Dialect): string {
+  return `-- Made by scripts/build-extension.ts from sql/dialects.
+\\echo Use "CREATE EXTENSION ${name}" to load this file. \\quit
+
+${sql}`
+}
