@@ -3,12 +3,14 @@
 // load half-way (statement_timeout).
 
 import pg from 'pg'
-import { MillraceError } from '../errors.ts'
+import { MillraceError, reasonOf } from '../errors.ts'
 
 export interface ConnectOptions {
   applicationName?: string
   /** Milliseconds. */
   connectTimeout?: number
+  /** What an error calls the database: host and name, never the URL. */
+  database?: string
 }
 
 /**
@@ -31,11 +33,10 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
     return client
   } catch (cause) {
     void client.end().catch(() => {})
-    throw new MillraceError('database-unreachable', { reason: reasonOf(cause), cause })
+    throw new MillraceError('database-unreachable', {
+      database: options.database,
+      reason: reasonOf(cause),
+      cause,
+    })
   }
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map((inner) => reasonOf(inner)).join('; ')
-  return error instanceof Error ? error.message : String(error)
 }

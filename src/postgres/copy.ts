@@ -4,7 +4,7 @@
 // Protocol: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
 
 import type { Socket } from 'node:net'
-import type { Connection, DatabaseError, Submittable } from 'pg'
+import type { Connection, Submittable } from 'pg'
 import { failpoint } from '../failpoint.ts'
 
 /** What node-postgres has and its types leave out. */
@@ -50,15 +50,14 @@ export class CopyIn implements Submittable {
     if (copied) this.#rows = Number(copied[1])
   }
 
+  /** After an error node-postgres asks this query nothing more; the next one waits for the server by itself. */
   handleError(error: Error): void {
-    this.#failed ??= error
-    // a lost connection brings no ReadyForQuery
-    if (!isServerError(error)) this.#outcome.reject(error)
+    this.#failed = error
+    this.#outcome.reject(error)
   }
 
   handleReadyForQuery(): void {
-    if (this.#failed) this.#outcome.reject(this.#failed)
-    else this.#outcome.resolve(this.#rows)
+    this.#outcome.resolve(this.#rows)
   }
 
   handleRowDescription(): void {}
@@ -95,9 +94,4 @@ function drained(stream: Socket): Promise<void> {
     stream.on('drain', settle)
     stream.on('close', settle)
   })
-}
-
-/** PostgreSQL's own errors carry a severity; those of the socket do not. */
-function isServerError(error: Error): boolean {
-  return (error as DatabaseError).severity !== undefined
 }

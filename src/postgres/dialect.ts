@@ -42,7 +42,8 @@ export async function removeDialects(client: pg.ClientBase, owner: string): Prom
     for (const object of present.reverse()) await client.query(`DROP ${object}`)
     // DROP EXTENSION leaves the schema behind, so an empty one may be all there is.
     const keptSchema = !(await dropIfEmpty(client, name))
-    if (present.length > 0 || extensions.has(name)) removed.push({ name, how: extensions.has(name) ? 'extension' : 'objects', keptSchema })
+    if (present.length > 0 || extensions.has(name))
+      removed.push({ name, how: extensions.has(name) ? 'extension' : 'objects', keptSchema })
   }
   return removed
 }

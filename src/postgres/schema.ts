@@ -78,7 +78,8 @@ export async function changing<T>(client: pg.ClientBase, work: (found: Found) =>
     if (isMillraceError(error)) throw error
     const { code, severity } = error as { code?: string; severity?: string }
     if (severity === undefined) throw new MillraceError('database-unreachable', { cause: error })
-    if (code === '2BP01') throw new MillraceError('uninstall-blocked', { reason: dependents(error), cause: error })
+    if (code === '2BP01')
+      throw new MillraceError('uninstall-blocked', { reason: dependents(error), cause: error })
     throw new MillraceError('database-refused', { cause: error, sqlstate: code })
   }
 }

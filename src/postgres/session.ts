@@ -4,7 +4,7 @@
 
 import type pg from 'pg'
 import type { QueryResultRow } from 'pg'
-import { connect } from './connection.ts'
+import { type ConnectOptions, connect } from './connection.ts'
 import { CopyIn } from './copy.ts'
 import { identifier } from './literal.ts'
 
@@ -41,10 +41,10 @@ export class Session {
    */
   static async open(
     url: string,
-    applicationName: string,
+    options: ConnectOptions,
     settings: Record<string, string>,
   ): Promise<Session> {
-    const client = await connect(url, { applicationName })
+    const client = await connect(url, options)
     try {
       const { rows } = await client.query<SessionFacts>(factsQuery)
       const facts = rows[0] as SessionFacts

@@ -1,0 +1,90 @@
+-- Clusters and their brokers are an administrator's: whoever names a broker receives the daemon's credentials.
+
+CREATE TABLE millrace.cluster (
+  name text PRIMARY KEY,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE millrace.cluster IS 'Kafka clusters.';
+INSERT INTO millrace.cluster (name) VALUES ('default');
+
+CREATE TABLE millrace.broker (
+  cluster text NOT NULL DEFAULT 'default' REFERENCES millrace.cluster,
+  host text NOT NULL,
+  PRIMARY KEY (cluster, host)
+);
+COMMENT ON TABLE millrace.broker IS 'Brokers through which a cluster is first reached, as host or host:port.';
+
+-- The same broker written two ways is one broker.
+CREATE FUNCTION millrace.broker_address(host text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT lower(host) || CASE WHEN host ~ ':[0-9]+$' THEN '' ELSE ':9092' END
+$$;
+
+CREATE FUNCTION millrace.check_broker() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required',
+      format('role %I may not change the brokers of cluster %L', current_user, NEW.cluster));
+  END IF;
+  IF NOT EXISTS (SELECT FROM millrace.cluster WHERE name = NEW.cluster) THEN
+    PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', NEW.cluster));
+  END IF;
+  -- What does not look like an address may hold a password, so it is not repeated.
+  IF NEW.host IS NULL OR length(NEW.host) > 261
+    OR NEW.host !~ '^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\])(:[0-9]{1,5})?$'
+    OR NOT coalesce(substring(NEW.host FROM ':([0-9]+)$')::integer, 9092) BETWEEN 1 AND 65535
+  THEN
+    PERFORM millrace.refuse('broker-invalid', 'the broker is not of the form host or host:port');
+  END IF;
+  IF EXISTS (
+    SELECT FROM millrace.broker AS other
+    WHERE other.cluster = NEW.cluster
+      AND millrace.broker_address(other.host) = millrace.broker_address(NEW.host)
+      AND NOT (TG_OP = 'UPDATE' AND other.cluster = OLD.cluster AND other.host = OLD.host)
+  ) THEN
+    PERFORM millrace.refuse('broker-exists', format('broker "%s" already exists', NEW.host));
+  END IF;
+  RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER check_broker BEFORE INSERT OR UPDATE ON millrace.broker
+  FOR EACH ROW EXECUTE FUNCTION millrace.check_broker();
+
+CREATE FUNCTION millrace.add_broker(host text, cluster text DEFAULT 'default') RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+  INSERT INTO millrace.broker (cluster, host) VALUES (add_broker.cluster, add_broker.host)
+$$;
+COMMENT ON FUNCTION millrace.add_broker(text, text) IS 'Adds a broker, host or host:port, to a cluster. For administrators.';
+
+CREATE FUNCTION millrace.remove_broker(host text, cluster text DEFAULT 'default') RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required',
+      format('role %I may not change the brokers of cluster %L', current_user, remove_broker.cluster));
+  END IF;
+  DELETE FROM millrace.broker AS b WHERE b.cluster = remove_broker.cluster AND b.host = remove_broker.host;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('broker-missing', format('broker %L does not exist', remove_broker.host));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION millrace.remove_broker(text, text) IS 'Removes a broker from a cluster. For administrators.';
+
+ALTER TABLE millrace.cluster ENABLE ROW LEVEL SECURITY;
+ALTER TABLE millrace.broker ENABLE ROW LEVEL SECURITY;
+CREATE POLICY read ON millrace.cluster FOR SELECT USING (true);
+CREATE POLICY read ON millrace.broker FOR SELECT USING (true);
+CREATE POLICY administer ON millrace.broker USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
+GRANT SELECT ON millrace.cluster TO PUBLIC;
+GRANT SELECT, INSERT, DELETE ON millrace.broker TO PUBLIC;
