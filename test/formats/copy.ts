@@ -1,0 +1,79 @@
+// PostgreSQL's own word on what a stream of bytes means: COPY into a table, what is in it then, and back.
+import type pg from 'pg'
+import { createFormat, type Encoded, type Format, type FormatOptions } from '../../src/formats/format.ts'
+import { CopyIn } from '../../src/postgres/copy.ts'
+import type { Cleanup } from '../support/cleanup.ts'
+import { databaseFor } from '../support/database.ts'
+import { encode, type Message } from './encode.ts'
+
+/** The rows, in order, as PostgreSQL prints them; or its error. */
+export type Loaded = { rows: string[] } | { error: string }
+
+export class Table {
+  readonly client: pg.Client
+  readonly serverVersion: number
+  readonly #columns: FormatOptions['target']['columns']
+
+  private constructor(client: pg.Client, serverVersion: number, columns: FormatOptions['target']['columns']) {
+    this.client = client
+    this.serverVersion = serverVersion
+    this.#columns = columns
+  }
+
+  /** public.t in a database of its own. @param definition of its columns */
+  static async create(t: Cleanup, definition: string): Promise<Table> {
+    const client = await (await databaseFor(t, { empty: true })).client()
+    await client.query(`CREATE TABLE t (${definition})`)
+    const { rows: columns } = await client.query(`
+      SELECT attname AS name, atthasdef OR attidentity <> '' AS "hasDefault",
+             CASE WHEN typname IN ('json', 'jsonb', 'text') THEN typname
+                  WHEN typcategory = 'A' THEN 'array' ELSE 'other' END AS type
+        FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
+       WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+       ORDER BY attnum`)
+    const { rows } = await client.query("SELECT current_setting('server_version_num')::int AS version")
+    return new Table(client, rows[0].version, columns)
+  }
+
+  format(options: Partial<FormatOptions>): Format {
+    return createFormat({
+      format: 'text',
+      delimiter: null,
+      quote: null,
+      escape: null,
+      encoding: null,
+      serverVersion: this.serverVersion,
+      target: { schema: 'public', name: 't', columns: this.#columns },
+      ...options,
+    })
+  }
+
+  /** What the bytes become as the input of one COPY. */
+  copy(format: Format, bytes: Buffer): Promise<Loaded> {
+    return this.#outcome([[format.copyStatement({ columns: null, chunks: [] }), [bytes]]])
+  }
+
+  /** What the messages become, in one transaction. All of them must be good. */
+  async load(format: Format, messages: Message[]): Promise<Loaded> {
+    const encoded = encode(format, messages)
+    if (encoded.bad) throw new Error(`message ${encoded.bad.tag}: ${encoded.bad.code}`)
+    return this.send(format, encoded)
+  }
+
+  send(format: Format, { segments }: Encoded): Promise<Loaded> {
+    return this.#outcome(segments.map((segment) => [format.copyStatement(segment), segment.chunks]))
+  }
+
+  async #outcome(copies: [statement: string, chunks: Buffer[]][]): Promise<Loaded> {
+    try {
+      await this.client.query('BEGIN')
+      for (const [statement, chunks] of copies) await this.client.query(new CopyIn(statement, chunks)).done
+      const { rows } = await this.client.query<{ row: string }>('SELECT t::text AS row FROM t ORDER BY ctid')
+      return { rows: rows.map(({ row }) => row) }
+    } catch (error) {
+      return { error: (error as Error).message }
+    } finally {
+      await this.client.query('ROLLBACK')
+    }
+  }
+}
