@@ -34,12 +34,12 @@ const daemonCodes = {
     hint: 'The role may lack a right, or the schema may be of another version: try millrace install.',
   },
   'schema-missing': {
-    origin: 'daemon',
+    origin: 'both',
     message: 'the schema millrace is not installed in this database',
     hint: 'Install it with: millrace install --database URL',
   },
   'schema-older': {
-    origin: 'daemon',
+    origin: 'both',
     message: 'the schema millrace is at version {installed}, this program needs version {needed}',
     hint: 'Upgrade it with: millrace install --database URL',
   },
@@ -47,6 +47,22 @@ const daemonCodes = {
     origin: 'daemon',
     message: 'the schema millrace is at version {installed}, this program knows versions up to {needed}',
     hint: 'Upgrade this program to the version that installed the schema, or a later one.',
+  },
+  'schema-taken': {
+    origin: 'daemon',
+    message:
+      'there is a schema millrace in this database that millrace did not make[: it belongs to {owner}]',
+    hint: 'Rename or drop it, or use another database.',
+  },
+  'uninstall-blocked': {
+    origin: 'daemon',
+    message: 'something of yours needs what would be removed[: {reason}]',
+    hint: 'Drop or change it first. Nothing was removed.',
+  },
+  'extension-files-unwritable': {
+    origin: 'daemon',
+    message: 'the extension files cannot be written[ to {folder}][: {reason}]',
+    hint: 'Run it as a user who may write there; the directory is that of `pg_config --sharedir`, with /extension.',
   },
   'not-daemon-role': {
     origin: 'daemon',
@@ -205,13 +221,8 @@ const daemonCodes = {
   'start-offset-clamped': {
     origin: 'daemon',
     message:
-      'start_offset {wanted} is outside what is there[ of topic {topic}][ partition {partition}][, reading starts at {offset}]',
+      'start_offset {wanted} is outside what is there[ in partition {partition}][, reading starts at {offset}]',
     hint: 'A warning: the partition holds no such offset, so the nearest one was taken.',
-  },
-  'consumer-gone': {
-    origin: 'daemon',
-    message: 'the consumer was removed or changed while a batch was in hand',
-    hint: 'The batch was rolled back. Nothing has to be done.',
   },
   internal: {
     origin: 'daemon',
@@ -223,6 +234,7 @@ const daemonCodes = {
 // Raised by functions of the schema, which say what is wrong and what to do themselves (millrace.refuse). The
 // daemon meets some of them when a relation was changed after its consumer began.
 const sqlCodes = [
+  'dialect-name-taken',
   'topic-invalid',
   'topic-not-granted',
   'admin-required',

@@ -24,7 +24,10 @@ export class MillraceError extends Error {
     const { cause, ...rest } = facts
     const why = rest.reason ?? cause
     const reason = why === undefined ? undefined : reasonOf(why)
-    super(fill(errorCodes[code].message, { ...rest, reason }), cause === undefined ? undefined : { cause })
+    super(
+      scrub(fill(errorCodes[code].message, { ...rest, reason })),
+      cause === undefined ? undefined : { cause },
+    )
     this.name = 'MillraceError'
     this.code = code
     this.facts = rest

@@ -74,16 +74,17 @@ function exactNumber(_: string, value: unknown, context?: { source?: string }): 
   return typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER ? context?.source : value
 }
 
-function errorLines(err: ErrorDescription | undefined, msg?: string): string[] {
+function errorLines(err: ErrorDescription | undefined, said = '', foreseen = false): string[] {
   if (err === undefined) return []
   const code = err.code ?? err.sqlstate
-  const lines = [
-    `    ${code === undefined ? '' : `[${code}] `}${err.message === msg ? '' : err.message}`.trimEnd(),
-  ]
+  const message = said.includes(err.message) ? '' : err.message
+  const lines =
+    foreseen && message === '' ? [] : [`    ${code === undefined ? '' : `[${code}] `}${message}`.trimEnd()]
   if (err.hint !== undefined) lines.push(`    hint: ${err.hint}`)
-  if (err.code === 'internal' || (err.hint === undefined && err.sqlstate === undefined))
-    lines.push(...(err.stack ?? '').split('\n').slice(1))
-  return [...lines, ...errorLines(err.cause)]
+  // An error with a hint says enough, and so do its causes; where one came from helps only with a defect.
+  const enough = foreseen || (err.hint !== undefined && err.code !== 'internal')
+  if (!enough) lines.push(...(err.stack ?? '').split('\n').slice(1))
+  return [...lines, ...errorLines(err.cause, err.message, enough)]
 }
 
 /** A topic or a message of the server may hold terminal control sequences; only our own colours pass. */

@@ -11,7 +11,7 @@ export const databaseUrl: ValueType = {
     if (parsed === null) {
       return {
         problem:
-          'must be a URL such as postgresql://user:password@host:5432/database; ' +
+          'must be a URL such as postgresql://user@host:5432/database; ' +
           'special characters in user and password are written %40 for @, %2F for /, %23 for #',
       }
     }
@@ -32,7 +32,8 @@ export function describeDatabase(url: string): string {
 
 function parse(raw: string): URL | null {
   const url = URL.parse(raw.trim())
-  return url !== null && /^postgres(ql)?:$/.test(url.protocol) ? url : null
+  // A fragment means nothing here: the # belonged to the password.
+  return url !== null && /^postgres(ql)?:$/.test(url.protocol) && url.hash === '' ? url : null
 }
 
 /** Known to scrub() also when a driver repeats only the password. */

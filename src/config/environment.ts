@@ -61,8 +61,9 @@ function clusterPlace(variable: string): { cluster: string; path: string } | nul
 
 /** Kubernetes describes a service called millrace to every pod beside it in variables of these names. */
 function isServiceLink(variable: string, value: string): boolean {
-  if (/_PORT$/.test(variable)) return /^(tcp|udp|sctp):\/\//.test(value)
-  return /_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(variable)
+  if (/_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(variable))
+    return true
+  return variable.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value)
 }
 
 function unknownVariable(variable: string): string {

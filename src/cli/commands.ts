@@ -1,0 +1,60 @@
+// Every command stands in this table, with everything that its help says; a command's own code is loaded when
+// it is called, so that `millrace help` needs no database driver.
+
+import type { Command } from './command.ts'
+
+const database = {
+  value: 'URL',
+  about: 'postgresql://user:password@host:port/database; else DATABASE_URL or the configuration file',
+}
+const config = { value: 'FILE', about: 'configuration file (JSON); else MILLRACE_CONFIG' }
+
+export const commands = {
+  install: {
+    name: 'install',
+    about: 'install or upgrade the schema in a database',
+    details:
+      'May be repeated: it does what is missing and says what it did. The owner of the database is enough;\n' +
+      'only --extension-dir needs the right to write there.',
+    options: {
+      database,
+      dialect: {
+        value: 'NAME',
+        multiple: true,
+        about: 'also install this dialect; may be given several times',
+      },
+      all: { about: 'also install every dialect' },
+      'extension-dir': { value: 'DIR', about: 'also write the files for CREATE EXTENSION to this directory' },
+      config,
+    },
+    run: async (args, env) => (await import('./install.ts')).install(args, env),
+  },
+  uninstall: {
+    name: 'uninstall',
+    about: 'remove the schema from a database; tables of yours stay as they are',
+    options: { database, config },
+    run: async (args, env) => (await import('./uninstall.ts')).uninstall(args, env),
+  },
+  run: {
+    name: 'run',
+    about: 'run the daemon',
+    details:
+      'SIGTERM or SIGINT finishes and commits the batches in hand and exits 0; a second signal exits at once.\n' +
+      'Settings come from options, then the environment, then the configuration file: docs/configuration.md.',
+    options: {
+      database,
+      config,
+      'log-level': { value: 'LEVEL', about: 'trace, debug, info, warn, error, fatal or silent' },
+      'log-format': { value: 'FORMAT', about: 'auto, json or human' },
+    },
+    run: async (args, env) => (await import('./run.ts')).run(args, env),
+  },
+  status: {
+    name: 'status',
+    about: 'show every consumer: state, position, lag, rate, last error',
+    details:
+      'Exits with 0 when every consumer runs or was stopped on purpose, with 1 when one needs attention.',
+    options: { database, config, json: { about: 'as JSON' } },
+    run: async (args, env) => (await import('./status.ts')).status(args, env),
+  },
+} as const satisfies Record<string, Command>

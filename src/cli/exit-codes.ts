@@ -1,0 +1,42 @@
+// What an exit code of any command means, in one place; docs/cli.md is compared with it by a test.
+
+import { type ErrorCode, isMillraceError } from '../errors.ts'
+
+export const exitCodes = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  unreachable: 3,
+  unsuitable: 4,
+} as const
+
+export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
+  ok: 'Done. `status`: every consumer runs or was stopped on purpose. `run`: stopped as asked.',
+  failed:
+    'It failed. `status`: a consumer failed or is retrying, or consumers wait and no daemon is connected.',
+  usage: 'The command line or the configuration is wrong; nothing was done.',
+  unreachable: 'PostgreSQL cannot be reached, or does not let this user in.',
+  unsuitable: 'The schema in the database is missing, older or newer, or it is not for this role or daemon.',
+}
+
+const byCode: Partial<Record<ErrorCode, number>> = {
+  usage: exitCodes.usage,
+  'config-invalid': exitCodes.usage,
+  'database-unreachable': exitCodes.unreachable,
+  'database-refused': exitCodes.unsuitable,
+  'schema-missing': exitCodes.unsuitable,
+  'schema-older': exitCodes.unsuitable,
+  'schema-newer': exitCodes.unsuitable,
+  'schema-taken': exitCodes.unsuitable,
+  'not-daemon-role': exitCodes.unsuitable,
+  'identity-changed': exitCodes.unsuitable,
+}
+
+export function exitCodeOf(error: unknown): number {
+  return (isMillraceError(error) ? byCode[error.code] : undefined) ?? exitCodes.failed
+}
+
+/** What a shell reports of a process that a signal ended: 130 for SIGINT, 143 for SIGTERM. */
+export function exitCodeOfSignal(signalNumber: number): number {
+  return 128 + signalNumber
+}

@@ -1,0 +1,74 @@
+// How a status reads: for people one table with a line for each partition, then what is wrong in full; for
+// programs JSON in which counts and offsets are numbers with all their digits.
+
+import { errorCodes, isErrorCode } from '../errors.ts'
+import type { ConsumerStatus, PartitionStatus, Status } from '../postgres/status.ts'
+import { type Column, plain, table } from './table.ts'
+
+// Watermarks older than this are said to be old. Milliseconds; daemons report every second.
+const oldReport = 15_000
+
+const columns: readonly Column[] = [
+  { title: 'CLUSTER', align: 'left' },
+  { title: 'TOPIC', align: 'left' },
+  { title: 'TARGET', align: 'left' },
+  { title: 'STATE', align: 'left' },
+  { title: 'ROWS/S', align: 'right' },
+  { title: 'PARTITION', align: 'right' },
+  { title: 'POSITION', align: 'right' },
+  { title: 'END', align: 'right' },
+  { title: 'LAG', align: 'right' },
+]
+
+export function statusText({ daemonConnected, consumers }: Status, now: Date = new Date()): string {
+  const lines = consumers.length === 0 ? ['No consumers.'] : table(columns, consumers.flatMap(rowsOf))
+  for (const consumer of consumers) lines.push(...remarksOn(consumer))
+  const reports = consumers.flatMap(({ partitions }) =>
+    partitions.flatMap(({ reportedAt }) => reportedAt ?? []),
+  )
+  const oldest = Math.min(...reports.map((at) => at.getTime()))
+  if (now.getTime() - oldest > oldReport && oldest !== Infinity) {
+    lines.push('', `END and LAG are as old as ${new Date(oldest).toISOString()}.`)
+  }
+  if (!daemonConnected) lines.push('', 'No daemon is connected to this database.')
+  return `${lines.join('\n')}\n`
+}
+
+function rowsOf(consumer: ConsumerStatus): string[][] {
+  const { cluster, topic, target, state, rowsPerSecond, partitions, lag } = consumer
+  const first = [cluster, topic, target, state, rowsPerSecond === null ? '-' : rowsPerSecond.toFixed(1)]
+  if (partitions.length === 0) return [[...first, '-', '-', '-', lag ?? '-']]
+  const rest = first.map(() => '')
+  return partitions.map((partition, index) => [...(index === 0 ? first : rest), ...cellsOf(partition)])
+}
+
+function cellsOf({ partition, position, high, lag }: PartitionStatus): string[] {
+  return [String(partition), position, high ?? '-', lag ?? '-']
+}
+
+function remarksOn({ topic, target, state, error, warning }: ConsumerStatus): string[] {
+  const name = `${topic} into ${target}`
+  const lines = warning === null ? [] : ['', plain(`${name}: warning: ${warning}`)]
+  if (error === null) return lines
+  const { code, sqlstate, partition, offset, at, message } = error
+  const place = [
+    sqlstate === null ? [] : `SQLSTATE ${sqlstate}`,
+    partition === null ? [] : `partition ${partition}`,
+    offset === null ? [] : `offset ${offset}`,
+    at === null ? [] : at.toISOString(),
+  ].flat()
+  lines.push('', plain(`${name}: ${state}: ${[code, ...place].join(', ')}`), `  ${plain(message)}`)
+  if (isErrorCode(code)) lines.push(`  hint: ${errorCodes[code].hint}`)
+  return lines
+}
+
+// In the JSON of a status these are numbers; PostgreSQL's bigint has more digits than a JavaScript number keeps.
+const numbers = new Set(['id', 'messages', 'skipped', 'lag', 'position', 'low', 'high', 'offset'])
+
+const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
+
+export function statusJson(status: Status): string {
+  const exact = (key: string, value: unknown): unknown =>
+    numbers.has(key) && typeof value === 'string' ? rawJSON(value) : value
+  return `${JSON.stringify(status, exact, 2)}\n`
+}

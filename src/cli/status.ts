@@ -1,0 +1,18 @@
+// Status tells a person and a script the same: the exit code is 0 only when every consumer runs, is on its way
+// to, or was stopped on purpose.
+
+import { readStatus } from '../postgres/status.ts'
+import { parseOptions } from './command.ts'
+import { commands } from './commands.ts'
+import { withDatabase } from './database-command.ts'
+import { exitCodes } from './exit-codes.ts'
+import { statusJson, statusText } from './status-report.ts'
+
+const worrying = ['failed', 'retrying', 'no-daemon']
+
+export async function status(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const options = parseOptions(commands.status, args)
+  const found = await withDatabase('status', options, env, readStatus)
+  process.stdout.write(options.has('json') ? statusJson(found) : statusText(found))
+  return found.consumers.some(({ state }) => worrying.includes(state)) ? exitCodes.failed : exitCodes.ok
+}

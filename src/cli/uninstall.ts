@@ -1,0 +1,36 @@
+// Uninstalling removes what installing made and nothing else: tables of users stay with their rows, and where
+// something of theirs depends on the schema nothing is removed at all.
+
+import { removeDialects } from '../postgres/dialect.ts'
+import { changing, removeSchema } from '../postgres/schema.ts'
+import { parseOptions } from './command.ts'
+import { commands } from './commands.ts'
+import { print, withDatabase } from './database-command.ts'
+import { exitCodes } from './exit-codes.ts'
+
+export async function uninstall(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const options = parseOptions(commands.uninstall, args)
+  return withDatabase('uninstall', options, env, async (client) => {
+    const removed = await changing(client, async ({ owner, version }) => {
+      if (version === null || owner === null) return null
+      const counts = await client.query<{ consumers: number; brokers: number }>(
+        `SELECT (SELECT pg_catalog.count(*) FROM millrace.consumer)::integer AS consumers,
+                (SELECT pg_catalog.count(*) FROM millrace.broker)::integer AS brokers`,
+      )
+      const dialects = await removeDialects(client, owner)
+      return { ...counts.rows[0]!, dialects, ...(await removeSchema(client, owner)) }
+    })
+    if (removed === null) {
+      print('schema millrace: not in this database, nothing to remove')
+      return exitCodes.ok
+    }
+    for (const { name, how, keptSchema } of removed.dialects) {
+      print(`dialect ${name}: removed${how === 'extension' ? ' (it was an extension)' : ''}`)
+      if (keptSchema) print(`schema ${name}: kept, it holds objects of yours`)
+    }
+    print(`schema millrace: removed, with ${removed.consumers} consumers and ${removed.brokers} brokers`)
+    if (removed.kept) print('schema millrace: kept, it holds objects of yours')
+    print('role millrace_admin: kept, it belongs to the whole server')
+    return exitCodes.ok
+  })
+}
