@@ -32,7 +32,14 @@ export function shutdownBySignal(): Shutdown {
   // The bootstrap script holds a channel to us: its end, even by SIGKILL, is the end of what it started.
   process.on('disconnect', () => onSignal('SIGTERM'))
   process.channel?.unref()
-  const unlessRequested = <T>(work: Promise<T>): Promise<T> =>
-    Promise.race([work, requested.then(() => process.exit(130))])
+  const unlessRequested = async <T>(work: Promise<T>): Promise<T> => {
+    const leave = (): never => process.exit(130)
+    abort.signal.addEventListener('abort', leave)
+    try {
+      return await work
+    } finally {
+      abort.signal.removeEventListener('abort', leave)
+    }
+  }
   return { requested, signal: abort.signal, unlessRequested }
 }

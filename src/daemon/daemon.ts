@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
+import { describeDatabase } from '../config/database-url.ts'
 import { MillraceError } from '../errors.ts'
 import { ChunkPool } from '../formats/chunk-pool.ts'
 import type { ConsumerSpec } from '../inbound/consumer.ts'
@@ -66,12 +67,11 @@ class Daemon {
   constructor(config: Config, log: Logger) {
     this.#config = config
     this.#log = log
-    const open = (name: string) => () =>
-      Session.open(config.database.url.reveal(), `millrace ${name}`, { lock_timeout: '10s' })
+    const open = (name: string) => () => this.#open(name, { lock_timeout: '10s' })
     this.#shared = new SharedSession(open('control'))
     this.#sessions = new SessionPool(open('pump'), config.database.maxConnections - ownConnections)
     this.#budget = new MemoryBudget(config.daemon.memoryBudget)
-    this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4))
+    this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4), config.daemon.memoryBudget)
     this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
     this.#reports = new Reports(this.#id, this.#shared)
   }
@@ -108,10 +108,16 @@ class Daemon {
     await this.#ended.promise
   }
 
+  #open(name: string, settings: Record<string, string>): Promise<Session> {
+    const url = this.#config.database.url.reveal()
+    const { connectTimeout } = this.#config.database
+    const database = describeDatabase(url)
+    return Session.open(url, { applicationName: `millrace ${name}`, connectTimeout, database }, settings)
+  }
+
   /** One connection's life: announce, then reconcile at each notification and every now and then. */
   async #reconcileWhileConnected(backoff: Backoff): Promise<void> {
-    const url = this.#config.database.url.reveal()
-    const session = await Session.open(url, 'millrace listener', {})
+    const session = await this.#open('listener', {})
     try {
       await matchSchema(session, this.#log)
       const installation = await readInstallation(session)
@@ -134,7 +140,7 @@ class Daemon {
       while (!this.#stop.signal.aborted) {
         if (lost) throw lost
         notified = false
-        await this.#reconcile(installation)
+        await this.#reconcile(session, installation)
         if (!notified) await this.#sleep()
       }
     } finally {
@@ -163,8 +169,8 @@ class Daemon {
     clearTimeout(timer)
   }
 
-  async #reconcile(installation: Installation): Promise<void> {
-    const desired = await readDesiredState(this.#shared)
+  async #reconcile(session: Session, installation: Installation): Promise<void> {
+    const desired = await readDesiredState(session)
     const wanted = new Map(desired.consumers.map((spec) => [spec.id, spec]))
     for (const [id, { pipeline, brokers }] of this.#running) {
       const spec = wanted.get(id)

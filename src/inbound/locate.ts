@@ -2,6 +2,7 @@
 // is read: for all partitions, in one transaction. The end of a partition is the last stable offset at that
 // moment. A partition that appears later, or a whole topic that did, is read from its beginning.
 
+import { MillraceError } from '../errors.ts'
 import type { Session } from '../postgres/session.ts'
 import type { ConsumerSpec } from './consumer.ts'
 
@@ -42,11 +43,8 @@ export function startOffset(
   if (asked === fromBeginning) return { offset: start, warning: null }
   const offset = asked < start ? start : asked > end ? end : asked
   if (offset === asked) return { offset, warning: null }
-  const where = asked < start ? `before its beginning ${start}` : `past its end ${end}`
-  return {
-    offset,
-    warning: `partition ${partition}: start_offset ${asked} is ${where}; started at ${offset}`,
-  }
+  const clamped = new MillraceError('start-offset-clamped', { wanted: asked, partition, offset })
+  return { offset, warning: `${clamped.code}: ${clamped.message}` }
 }
 
 /** @returns null when the consumer is not what it was */

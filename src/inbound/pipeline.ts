@@ -177,8 +177,9 @@ export class Pipeline {
       this.#stop.signal.throwIfAborted()
       if (topic) return topic
       await shared.use((session) => locate(session, spec, null))
-      if (this.#state !== 'waiting-for-topic')
-        log.warn({ topic: spec.topic }, 'waiting for the topic to be created')
+      const missing = new MillraceError('topic-missing', { topic: spec.topic, cluster: spec.cluster })
+      if (this.#state !== 'waiting-for-topic') log.warn({ err: missing, consumer: spec.id }, 'waiting')
+      this.#trouble = { code: missing.code, detail: missing.message }
       this.#enter('waiting-for-topic')
       await setTimeout(settings.metadataInterval, undefined, { signal: this.#stop.signal })
     }
@@ -235,7 +236,8 @@ export class Pipeline {
             return
           }
           if (letter.end.reason === 'lost') {
-            this.#parts.log.warn({ consumer: this.spec.id }, 'a position was moved by another owner')
+            const lost = new MillraceError('position-lost', { topic: this.spec.topic })
+            this.#parts.log.warn({ err: lost, consumer: this.spec.id }, 'letting go')
             reclaim = true
           }
       }

@@ -38,6 +38,7 @@ const final: readonly string[] = [
   'log-truncated',
   'record-batch-corrupt',
   'record-batch-unsupported',
+  'message-too-large',
 ]
 
 /**

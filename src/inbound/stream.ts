@@ -87,12 +87,15 @@ export class Stream extends EventEmitter<Events> {
   readonly #handover = new Handover<Fetched>()
   readonly #backoff: Backoff
   readonly #batchBytes: number
+  /** Milliseconds that a Fetch waits for messages. */
+  readonly #wait: number
   #session: Session | null = null
 
   constructor(parts: StreamParts) {
     super()
     this.#parts = parts
     this.#backoff = new Backoff(parts.retry.min, parts.retry.max)
+    this.#wait = Math.min(parts.spec.timeout, Math.floor(parts.source.access.requestTimeout / 2))
     this.#batchBytes = Math.min(parts.spec.maxBytes, Math.floor(parts.budget.limit / budgetShare))
   }
 
@@ -117,7 +120,7 @@ export class Stream extends EventEmitter<Events> {
 
   /** Fetches until the stream is stopped or the source has nothing more to give. */
   async #read(): Promise<'stopped' | 'topic-gone'> {
-    const { claim, source, spec, budget, responses } = this.#parts
+    const { claim, source, budget, responses } = this.#parts
     const readings = new Map<number, Reading>()
     for (const [partition, { position, leaderEpoch }] of claim.partitions) {
       readings.set(partition, { offset: position, epoch: leaderEpoch })
@@ -128,7 +131,7 @@ export class Stream extends EventEmitter<Events> {
       budget,
       responses,
       handover: this.#handover,
-      maxWait: spec.timeout,
+      maxWait: this.#wait,
       maxBytes: Math.min(this.#batchBytes, largestFetch),
       retry: this.#parts.retry,
       onWatermarks: (marks) => this.emit('watermarks', marks),
@@ -186,7 +189,7 @@ export class Stream extends EventEmitter<Events> {
       messages < this.#parts.spec.batchSize &&
       fetched.reserved < this.#batchBytes
     ) {
-      const more = await this.#handover.take(this.#parts.spec.timeout)
+      const more = await this.#handover.take(this.#wait)
       if (!more) break
       fetched.spans = joinSpans(fetched.spans, more.spans)
       fetched.reserved += more.reserved

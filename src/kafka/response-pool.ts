@@ -8,11 +8,14 @@ const largestKept = 16 * 1024 * 1024
 export class ResponsePool {
   readonly #idle = new Map<number, Buffer[]>()
   readonly #limit: number
+  /** Bytes; a response that is larger is refused. */
+  readonly largest: number
   #idleBytes = 0
 
-  /** @param limit bytes that are kept for later */
-  constructor(limit: number) {
+  /** @param limit bytes that are kept for later  @param largest bytes that a response may have */
+  constructor(limit: number, largest: number) {
     this.#limit = limit
+    this.largest = largest
   }
 
   /** A buffer of exactly `size` bytes, to be given back when nothing refers to it any more. */

@@ -62,6 +62,10 @@ export class TopicClient extends EventEmitter<Events> {
       retryDelay: 200,
       metadataMaxAge: 1000,
       partitionAssigner: assignPartitions,
+      // also what the library itself joins with, when a commit meets a rebalance
+      sessionTimeout: times.session,
+      rebalanceTimeout: Math.max(times.session, shortestRebalance),
+      heartbeatInterval: times.heartbeat,
     })
     this.#listen()
   }
@@ -111,11 +115,7 @@ export class TopicClient extends EventEmitter<Events> {
     this.#lastAlive = Date.now()
     this.#consumer.topics.track(this.#topic)
     try {
-      await this.#consumer.joinGroup({
-        sessionTimeout: this.#times.session,
-        rebalanceTimeout: Math.max(this.#times.session, 15_000),
-        heartbeatInterval: this.#times.heartbeat,
-      })
+      await this.#consumer.joinGroup({})
     } catch (error) {
       this.#joined = false
       throw this.#failure(error)
@@ -174,6 +174,9 @@ export class TopicClient extends EventEmitter<Events> {
     return kafkaError(error, this.#access)
   }
 }
+
+/** Milliseconds that members have to join again when the group changes. */
+const shortestRebalance = 15_000
 
 /** Milliseconds; a coordinator that is away must not hold up a shutdown. */
 const leavePatience = 2000

@@ -18,14 +18,12 @@ import {
   saslScramSha,
   Writer,
 } from '@platformatic/kafka'
+import { MillraceError } from '../errors.ts'
 import type { ClusterAccess } from './connect.ts'
 import type { ResponsePool } from './response-pool.ts'
 
 /** The socket reads this much at once, at the most. */
 const readBytes = 256 * 1024
-
-/** A larger response is taken for a broken stream. */
-const largestResponse = 1 << 30
 
 interface Pending {
   correlationId: number
@@ -83,7 +81,7 @@ export class Wire {
 
   /**
    * Sends a request with flexible headers. @returns the response after its header, in memory of the pool
-   * @throws when the connection breaks or the answer does not come within the request timeout
+   * @throws MillraceError message-too-large; when the connection breaks; when no answer comes within the request timeout
    */
   request(apiKey: number, apiVersion: number, payload: Writer): Promise<Buffer> {
     return new Promise((resolve, reject) => {
@@ -208,7 +206,12 @@ export class Wire {
         this.#size[this.#sizeFilled++] = bytes[at++] as number
         if (this.#sizeFilled < 4) continue
         const size = this.#size.readInt32BE(0)
-        if (size < 4 || size > largestResponse) {
+        // a broker sends more than it was asked for when a single batch is larger (KIP-74)
+        if (size > this.#pool.largest) {
+          this.#fail(new MillraceError('message-too-large', { limit: this.#pool.largest }))
+          break
+        }
+        if (size < 4) {
           this.#fail(new Error(`the broker announced a response of ${size} bytes`))
           break
         }

@@ -1,0 +1,114 @@
+// A status is read by a tired person and by a script: everything lines up, nothing is hidden, and no digit is lost.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { statusJson, statusText } from '../../src/cli/status-report.ts'
+import type { ConsumerStatus, PartitionStatus } from '../../src/postgres/status.ts'
+
+const now = new Date('2025-11-21T08:30:00Z')
+
+function partition(number: number, given: Partial<PartitionStatus> = {}): PartitionStatus {
+  return { partition: number, position: '10', low: '0', high: '12', lag: '2', reportedAt: now, ...given }
+}
+
+function consumer(given: Partial<ConsumerStatus> = {}): ConsumerStatus {
+  return {
+    id: '1',
+    cluster: 'default',
+    topic: 'orders',
+    target: 'public.orders',
+    owner: 'shop',
+    state: 'running',
+    messages: '10',
+    skipped: '0',
+    lag: '2',
+    rowsPerSecond: 3.14,
+    movedAt: now,
+    warning: null,
+    error: null,
+    partitions: [partition(0)],
+    ...given,
+  }
+}
+
+const text = (...consumers: ConsumerStatus[]): string => statusText({ daemonConnected: true, consumers }, now)
+
+test('there is nothing to show', () => {
+  assert.equal(text(), 'No consumers.\n')
+  const alone = statusText({ daemonConnected: false, consumers: [] }, now)
+  assert.equal(alone, 'No consumers.\n\nNo daemon is connected to this database.\n')
+})
+
+test('partitions stand below each other, under the titles', () => {
+  const far = partition(1, { position: '9007199254740993', high: '9007199254740999', lag: '6' })
+  const shown = text(
+    consumer({ partitions: [partition(0), far] }),
+    consumer({ topic: 'new', partitions: [], lag: null }),
+  )
+  assert.equal(
+    shown,
+    `
+CLUSTER  TOPIC   TARGET         STATE    ROWS/S  PARTITION          POSITION               END  LAG
+default  orders  public.orders  running     3.1          0                10                12    2
+                                                         1  9007199254740993  9007199254740999    6
+default  new     public.orders  running     3.1          -                 -                 -    -
+`.slice(1),
+  )
+})
+
+test('what stopped a consumer is told in full, with what to do', () => {
+  const error = {
+    code: 'message-rejected',
+    message: 'invalid input syntax for type integer: "x"',
+    sqlstate: '22P02',
+    partition: 0,
+    offset: '42',
+    at: now,
+  }
+  const shown = text(consumer({ state: 'failed', rowsPerSecond: null, error, warning: 'began at 7' }))
+  const [, , ...remarks] = shown.split('\n')
+  assert.deepEqual(remarks, [
+    '',
+    'orders into public.orders: warning: began at 7',
+    '',
+    'orders into public.orders: failed: message-rejected, SQLSTATE 22P02, partition 0, offset 42, 2025-11-21T08:30:00.000Z',
+    '  invalid input syntax for type integer: "x"',
+    '  hint: Correct the table and begin the consumer again, or pass over the message with a start_offset past it.',
+    '',
+  ])
+})
+
+test('an error of a version to come is shown without a hint', () => {
+  const error = { code: 'unheard-of', message: 'm', sqlstate: null, partition: null, offset: null, at: null }
+  assert.match(text(consumer({ state: 'retrying', error })), /retrying: unheard-of\n {2}m\n$/)
+})
+
+test('old watermarks are said to be old', () => {
+  const old = new Date(now.getTime() - 60_000)
+  const shown = text(consumer({ partitions: [partition(0), partition(1, { reportedAt: old })] }))
+  assert.match(shown, /\n\nEND and LAG are as old as 2025-11-21T08:29:00.000Z\.\n$/)
+})
+
+test('names and messages cannot leave their place', () => {
+  const error = {
+    code: 'x',
+    message: 'a\x1b[2J\nb\u2028c',
+    sqlstate: null,
+    partition: null,
+    offset: null,
+    at: null,
+  }
+  const shown = text(consumer({ topic: 'a\nb', target: '"\x9b1m"', error, warning: 'w\rw' }))
+  assert.doesNotMatch(shown, /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]/)
+  assert.ok(shown.includes('a b  '))
+})
+
+test('JSON keeps numbers as numbers, with every digit', () => {
+  const partitions = [partition(0, { position: '9007199254740993', high: null, lag: null })]
+  const json = statusJson({ daemonConnected: true, consumers: [consumer({ partitions })] })
+  assert.match(json, /"position": 9007199254740993,\n/)
+  const parsed = JSON.parse(json)
+  assert.equal(parsed.consumers[0].messages, 10)
+  assert.equal(parsed.consumers[0].partitions[0].high, null)
+  assert.equal(parsed.consumers[0].movedAt, now.toISOString())
+})

@@ -1,0 +1,98 @@
+// npm test [-- FILE...]: checks, servers, tests, in this order; the last line is `N passed, N failed`, and the exit
+// code is 0 only when something passed and nothing failed.
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+import { fileURLToPath } from 'node:url'
+import { programArguments } from '../stack/arguments.ts'
+import { securityVariants } from '../stack/kafka-security.ts'
+import { reportAndExit, StackProblem } from '../stack/problem.ts'
+import { shutdownBySignal } from '../stack/shutdown.ts'
+import { type Stack, startStack } from '../stack/stack.ts'
+import { runChecks } from './support/checks.ts'
+import { type SharedServers, sharedServersVariable } from './support/servers.ts'
+import { installTemplate } from './support/template.ts'
+
+const wholeRunMs = 25 * 60_000
+const oneTestMs = 5 * 60_000
+
+interface Counts {
+  passed: number
+  failed: number
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const shutdown = shutdownBySignal()
+
+const servers = {
+  // Nothing here has to survive the machine; tests about durability start a server of their own.
+  postgres: { settings: { fsync: 'off', max_connections: '300' } },
+  kafka: { security: securityVariants, say: console.log },
+}
+
+main().then(
+  ({ passed, failed }) => {
+    console.log(`${passed} passed, ${failed} failed`)
+    process.exit(passed > 0 && failed === 0 ? 0 : 1)
+  },
+  (error) => reportAndExit(error),
+)
+
+async function main(): Promise<Counts> {
+  process.chdir(root)
+  const asked = programArguments()
+  const files = asked.length > 0 ? asked.flatMap(testFiles) : testFiles('test')
+  // Somebody who works on one file wants its result now.
+  const failedChecks = asked.length > 0 ? 0 : await runChecks()
+  const stack = files.some(needsServers) ? await shutdown.unlessRequested(startStack(servers)) : undefined
+  try {
+    if (stack) process.env[sharedServersVariable] = JSON.stringify(await share(stack))
+    const tests = await runTests(files)
+    return { passed: tests.passed, failed: failedChecks + tests.failed }
+  } finally {
+    await stack?.remove()
+  }
+}
+
+function testFiles(asked: string): string[] {
+  const path = relative(root, resolve(process.env.INIT_CWD ?? root, asked))
+  const there = existsSync(path) ? path : asked
+  if (!existsSync(there)) throw new StackProblem(`no test file ${asked}`)
+  if (!statSync(there).isDirectory()) return [there]
+  return globSync(join(there, '**', '*.test.ts')).sort()
+}
+
+/** Whoever needs a server gets at it through test/support. */
+function needsServers(file: string): boolean {
+  return /support\/(?!eventually|cleanup)/.test(readFileSync(file, 'utf8'))
+}
+
+async function share(stack: Stack): Promise<SharedServers> {
+  return {
+    databaseUrl: stack.postgres.url,
+    template: await installTemplate(stack.postgres),
+    brokers: stack.kafka.brokers,
+    secure: stack.kafka.secure as SharedServers['secure'],
+  }
+}
+
+async function runTests(files: string[]): Promise<Counts> {
+  const outOfTime = AbortSignal.timeout(wholeRunMs)
+  const counts = { passed: 0, failed: 0 }
+  const events = run({
+    files,
+    concurrency: 2,
+    timeout: oneTestMs,
+    signal: AbortSignal.any([shutdown.signal, outOfTime]),
+  })
+  events.on('test:summary', ({ file, counts: found }) => {
+    // There is a summary for each file, too.
+    if (file !== undefined) return
+    counts.passed = found.passed
+    counts.failed = found.tests - found.passed - found.skipped - found.todo
+  })
+  for await (const text of events.compose(spec())) process.stdout.write(text)
+  if (outOfTime.aborted) counts.failed = Math.max(counts.failed, 1)
+  return counts
+}

@@ -1,0 +1,158 @@
+// A topic of known content and the table it goes to. Each message says where it stands, so that the table tells at
+// any moment, in one snapshot, whether every offset before the position is there exactly once and nothing else is.
+import assert from 'node:assert/strict'
+import type { Cleanup } from './cleanup.ts'
+import type { Database } from './database.ts'
+import { eventually } from './eventually.ts'
+import { begin, consumerOf, type BeginOptions } from './flow.ts'
+import { type Message, produce, topicFor } from './topic.ts'
+
+export interface LedgerOptions {
+  /** Default 4. */
+  partitions?: number
+  brokers?: string
+  /** Default: one that no other ledger of this database has. */
+  table?: string
+  /** Of the table, such as 'PRIMARY KEY (partition, n)'. */
+  constraint?: string
+  /** Other topics' settings, such as { 'retention.bytes': '1' }. */
+  config?: Record<string, string>
+}
+
+interface Count {
+  partition: number
+  rows: number
+  distinct: number
+  sound: boolean
+  next: number
+}
+
+export class Ledger {
+  readonly topic: string
+  readonly table: string
+  readonly #db: Database
+  readonly #brokers: string | undefined
+  /** Next offset of each partition. */
+  readonly #next: number[]
+
+  private constructor(db: Database, topic: string, table: string, partitions: number, brokers?: string) {
+    this.#db = db
+    this.topic = topic
+    this.table = table
+    this.#brokers = brokers
+    this.#next = Array(partitions).fill(0)
+  }
+
+  /** Creates the topic and the table. */
+  static async open(t: Cleanup, db: Database, options: LedgerOptions = {}): Promise<Ledger> {
+    const { partitions = 4, brokers, config, constraint } = options
+    const at = brokers === undefined ? {} : { brokers }
+    const topic = await topicFor(t, { partitions, ...at, ...(config && { config }) })
+    const table = options.table ?? `ledger_${topic.replaceAll('-', '_')}`
+    const more = constraint ? `, ${constraint}` : ''
+    await db.query(`CREATE TABLE ${table} (partition int, n bigint, body text${more})`)
+    return new Ledger(db, topic, table, partitions, brokers)
+  }
+
+  get total(): number {
+    return this.#next.reduce((sum, next) => sum + next, 0)
+  }
+
+  /** consume_begin from the beginning, as csv. */
+  async begin(options: BeginOptions = {}): Promise<void> {
+    await begin(this.#db, this.topic, this.table, {
+      format: 'csv',
+      delimiter: ',',
+      start_offset: -2,
+      ...options,
+    })
+  }
+
+  /** Sends so many messages, spread evenly, in record batches of `chunk` messages over all partitions. */
+  async produce(count: number, chunk = 400): Promise<void> {
+    const options = this.#brokers === undefined ? {} : { brokers: this.#brokers }
+    for (let sent = 0; sent < count; sent += chunk) {
+      const messages = Array.from({ length: Math.min(chunk, count - sent) }, () => this.#message())
+      await produce(this.topic, messages, options)
+    }
+  }
+
+  /** Goes on sending until `stop` is called; that resolves when the last message is there. */
+  keepProducing(chunk = 200): { stop(): Promise<void> } {
+    let running = true
+    const work = (async () => {
+      while (running) await this.produce(chunk, chunk)
+    })()
+    // whoever stops it hears of a failure
+    work.catch(() => {})
+    return {
+      stop: async () => {
+        running = false
+        await work
+      },
+    }
+  }
+
+  /**
+   * Makes sure that at this moment the table holds each offset before the position once, unharmed, and no other.
+   * @returns how many there are
+   */
+  async check(): Promise<number> {
+    const { rows } = await this.#db.query<Count>(
+      `SELECT p.partition, p.next_offset::int AS next, coalesce(l.rows, 0)::int AS rows,
+              coalesce(l."distinct", 0)::int AS "distinct", coalesce(l.sound, true) AS sound
+         FROM millrace.position AS p
+         JOIN millrace.consumer AS c ON c.id = p.consumer_id AND c.topic = $1
+         LEFT JOIN (
+           SELECT partition, count(*) AS rows, count(DISTINCT n) AS "distinct",
+                  bool_and(body = repeat(partition || '-' || n || ';', 1 + n::int % 5) AND n >= 0) AS sound
+             FROM ${this.table} GROUP BY partition) AS l USING (partition)
+        ORDER BY p.partition`,
+      [this.topic],
+    )
+    let total = 0
+    for (const { partition, rows: loaded, distinct, sound, next } of rows) {
+      const where = `partition ${partition}, position ${next}: ${loaded} rows, ${distinct} of them distinct`
+      assert.ok(sound, `${where}: not all as they were sent`)
+      assert.deepEqual([loaded, distinct], [next, next], where)
+      total += loaded
+    }
+    return total
+  }
+
+  /** Waits until everything that was sent is there, and makes sure all the way that nothing is twice. */
+  async untilWhole(waiting: { deadline?: number } = {}): Promise<void> {
+    let loaded = 0
+    let wrong: unknown = null
+    const there = async () => {
+      try {
+        loaded = await this.check()
+      } catch (error) {
+        if (!(error instanceof assert.AssertionError)) throw error
+        wrong = error
+      }
+      return wrong !== null || loaded === this.total
+    }
+    await eventually(`all ${this.total} messages of ${this.topic}`, there, { deadline: 60_000, ...waiting }).catch(
+      async (error) => {
+        const row = await consumerOf(this.#db, this.topic).catch(() => null)
+        throw new Error(`${error.message}; ${loaded} are there: ${JSON.stringify(row)}`, { cause: error })
+      },
+    )
+    if (wrong !== null) throw wrong
+  }
+
+  /** Waits until at least so many are there. */
+  async untilLoaded(count: number, waiting: { deadline?: number } = {}): Promise<void> {
+    await eventually(`${count} messages of ${this.topic}`, async () => (await this.check()) >= count, {
+      deadline: 60_000,
+      ...waiting,
+    })
+  }
+
+  #message(): Message {
+    const partition = this.#next.indexOf(Math.min(...this.#next))
+    const n = this.#next[partition]!++
+    return { partition, value: `${partition},${n},${`${partition}-${n};`.repeat(1 + (n % 5))}` }
+  }
+}

@@ -1,0 +1,131 @@
+// Topics and messages are made by a real producer, through the plaintext listener, whatever the daemon uses.
+import { randomUUID } from 'node:crypto'
+import { after } from 'node:test'
+import { Admin, type CompressionAlgorithmValue, type MessageToProduce, Producer } from '@platformatic/kafka'
+import { afterwards, type Cleanup } from './cleanup.ts'
+import { sharedServers } from './servers.ts'
+
+export interface TopicOptions {
+  /** Default 4. */
+  partitions?: number
+  /** Default: one that no other test has. */
+  name?: string
+  /** Such as { 'cleanup.policy': 'compact' }. */
+  config?: Record<string, string>
+  /** Default: the shared Kafka. */
+  brokers?: string
+}
+
+/** Creates a topic and returns its name; it is deleted after the test. */
+export async function topicFor(t: Cleanup, options: TopicOptions = {}): Promise<string> {
+  const name = options.name ?? `topic-${randomUUID().slice(0, 13)}`
+  const admin = adminOf(options.brokers)
+  await admin.createTopics({
+    topics: [name],
+    partitions: options.partitions ?? 4,
+    replicas: 1,
+    configs: Object.entries(options.config ?? {}).map(([key, value]) => ({ name: key, value })),
+  })
+  afterwards(t, async () => {
+    // A test of its own Kafka may have killed it; nothing is left there to delete.
+    await admin.deleteTopics({ topics: [name] }).catch(() => {})
+  })
+  return name
+}
+
+export interface Message {
+  key?: string | Buffer | null
+  /** null: a tombstone. */
+  value: string | Buffer | null
+  partition?: number
+  headers?: Record<string, string | Buffer>
+  /** ms since 1970. */
+  timestamp?: number | bigint
+}
+
+export interface ProduceOptions {
+  /** Default: the shared Kafka. */
+  brokers?: string
+  compression?: CompressionAlgorithmValue
+  /** In a transaction that ends this way. */
+  transaction?: 'commit' | 'abort'
+}
+
+/** Messages without key and partition go round the partitions in turn. */
+export async function produce(
+  topic: string,
+  messages: Message[],
+  options: ProduceOptions = {},
+): Promise<void> {
+  const records = messages.map((message) => toRecord(topic, message))
+  const sending = { compression: options.compression ?? 'none', acks: -1 } as const
+  if (!options.transaction) {
+    const producer = producerOf(options.brokers)
+    for (const chunk of chunksOf(records, 10_000)) await producer.send({ messages: chunk, ...sending })
+    return
+  }
+  const producer = newProducer(options.brokers, `test-${randomUUID()}`)
+  try {
+    const transaction = await producer.beginTransaction()
+    for (const chunk of chunksOf(records, 10_000)) await transaction.send({ messages: chunk, ...sending })
+    await transaction[options.transaction]()
+  } finally {
+    await producer.close()
+  }
+}
+
+type Record_ = MessageToProduce<Buffer, Buffer, Buffer, Buffer>
+
+function toRecord(topic: string, message: Message): Record_ {
+  const record: Record_ = { topic }
+  if (message.key != null) record.key = Buffer.from(message.key as string)
+  if (message.value !== null) record.value = Buffer.from(message.value as string)
+  if (message.partition !== undefined) record.partition = message.partition
+  if (message.timestamp !== undefined) record.timestamp = BigInt(message.timestamp)
+  if (message.headers) {
+    const headers = Object.entries(message.headers)
+    record.headers = new Map(headers.map(([key, value]) => [Buffer.from(key), Buffer.from(value as string)]))
+  }
+  return record
+}
+
+function* chunksOf<T>(items: T[], size: number): Generator<T[]> {
+  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size)
+}
+
+const admins = new Map<string, Admin>()
+const producers = new Map<string, Producer>()
+
+/** One admin client per Kafka and test file; closed at the end of the file. */
+export function adminOf(brokers = sharedServers().brokers): Admin {
+  const present = admins.get(brokers)
+  if (present) return present
+  const admin = new Admin({ clientId: 'millrace-test', bootstrapBrokers: brokers.split(','), retries: 5 })
+  admins.set(brokers, admin)
+  return admin
+}
+
+function producerOf(brokers = sharedServers().brokers): Producer {
+  const present = producers.get(brokers)
+  if (present) return present
+  const producer = newProducer(brokers)
+  producers.set(brokers, producer)
+  return producer
+}
+
+function newProducer(brokers = sharedServers().brokers, transactionalId?: string): Producer {
+  // Without -1 a transactional producer claims the producer id 0 for its own.
+  const transactional = transactionalId
+    ? { transactionalId, idempotent: true, producerId: -1n, producerEpoch: -1, retryDelay: 50 }
+    : {}
+  return new Producer({
+    clientId: 'millrace-test',
+    bootstrapBrokers: brokers.split(','),
+    retries: 5,
+    ...transactional,
+  })
+}
+
+after(async () => {
+  for (const client of [...admins.values(), ...producers.values()]) await client.close()
+})
