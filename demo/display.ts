@@ -123,7 +123,6 @@ function sparkline(history: number[]): string {
 function clip(line: string, columns: number): string {
   let visible = 0
   let result = ''
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control sequences
   for (const [part] of line.matchAll(/\x1b\[\d+m|./gu)) {
     const colour = part.startsWith('\x1b')
     if (!colour && ++visible > columns) continue

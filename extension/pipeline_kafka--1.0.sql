@@ -60,7 +60,7 @@ BEGIN
   IF to_regnamespace(quote_ident(dialect)) IS NULL THEN
     EXECUTE format('CREATE SCHEMA %I', dialect);
   END IF;
-  FOREACH object IN ARRAY objects || ('SCHEMA ' || quote_ident(dialect)) LOOP
+  FOREACH object IN ARRAY ('SCHEMA ' || quote_ident(dialect)) || objects LOOP
     found_owner := CASE split_part(object, ' ', 1)
       WHEN 'FUNCTION' THEN (SELECT proowner FROM pg_proc WHERE oid = to_regprocedure(substr(object, 10)))
       WHEN 'VIEW' THEN (SELECT relowner FROM pg_class WHERE oid = to_regclass(substr(object, 6)))

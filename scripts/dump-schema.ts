@@ -11,7 +11,9 @@ export const dumpFile = fileURLToPath(new URL('../sql/schema.sql', import.meta.u
 /** @param client of a database where the schema is installed */
 export async function dumpSchema(client: pg.ClientBase): Promise<string> {
   await client.query('SET search_path = pg_catalog, pg_temp')
-  const parts = await Promise.all([relations, functions].map((query) => client.query<{ text: string }>(query)))
+  const parts = await Promise.all(
+    [relations, functions].map((query) => client.query<{ text: string }>(query)),
+  )
   const texts = parts.flatMap(({ rows }) => rows.map(({ text }) => text.replaceAll(/[ \t]+$/gm, '').trim()))
   return `-- Made by scripts/dump-schema.ts from a database with the schema installed. Nothing reads it but people.
 

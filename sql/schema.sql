@@ -276,7 +276,12 @@ CREATE VIEW millrace.consumers WITH (security_barrier=true) AS
             sum(o.messages) AS messages,
             sum(o.skipped) AS skipped,
             sum(o.bytes) AS bytes,
-            sum(GREATEST(w.high - o.next_offset, 0::bigint)) AS lag,
+            sum(
+                CASE
+                    WHEN w.high > o.next_offset THEN w.high - o.next_offset
+                    WHEN w.high IS NOT NULL THEN 0::bigint
+                    ELSE NULL::bigint
+                END) AS lag,
             max(o.moved_at) AS moved_at
            FROM millrace."position" o
              LEFT JOIN millrace.watermark w ON w.cluster = c.cluster AND w.topic = c.topic AND w.partition = o.partition
@@ -329,7 +334,11 @@ CREATE VIEW millrace.lag WITH (security_barrier=true) AS
     p.next_offset,
     w.low AS low_watermark,
     w.high AS high_watermark,
-    GREATEST(w.high - p.next_offset, 0::bigint) AS lag,
+        CASE
+            WHEN w.high > p.next_offset THEN w.high - p.next_offset
+            WHEN w.high IS NOT NULL THEN 0::bigint
+            ELSE NULL::bigint
+        END AS lag,
     p.moved_at,
     w.reported_at,
     statement_timestamp() - w.reported_at AS age

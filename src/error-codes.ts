@@ -182,6 +182,18 @@ const daemonCodes = {
       'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] opens a quote that it does not close',
     hint: 'It would swallow the next message. Correct the producer, or begin again with a start_offset past the message.',
   },
+  'carriage-return': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has a carriage return that ends no line[: {reason}]',
+    hint: 'COPY would take it for a line end. Let the producer write it as \\r, or begin again with a start_offset past the message.',
+  },
+  'json-no-columns': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has no key of any column[: {reason}]',
+    hint: 'Before PostgreSQL 16, COPY cannot load a row that is all defaults. Give the message a key, or pass over it with a start_offset past it.',
+  },
   'json-invalid': {
     origin: 'daemon',
     message:

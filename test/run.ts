@@ -1,7 +1,7 @@
 // npm test [-- FILE...]: checks, servers, tests, in this order; the last line is `N passed, N failed`, and the exit
 // code is 0 only when something passed and nothing failed.
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
-import { join, relative, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
@@ -45,7 +45,9 @@ async function main(): Promise<Counts> {
   const files = asked.length > 0 ? asked.flatMap(testFiles) : testFiles('test')
   // Somebody who works on one file wants its result now.
   const failedChecks = asked.length > 0 ? 0 : await runChecks()
-  const stack = files.some(needsServers) ? await shutdown.unlessRequested(startStack(servers)) : undefined
+  const stack = files.some((file) => needsServers(file))
+    ? await shutdown.unlessRequested(startStack(servers))
+    : undefined
   try {
     if (stack) process.env[sharedServersVariable] = JSON.stringify(await share(stack))
     const tests = await runTests(files)
@@ -63,9 +65,13 @@ function testFiles(asked: string): string[] {
   return globSync(join(there, '**', '*.test.ts')).sort()
 }
 
-/** Whoever needs a server gets at it through test/support. */
-function needsServers(file: string): boolean {
-  return /support\/(?!eventually|cleanup)/.test(readFileSync(file, 'utf8'))
+/** Whoever needs a server gets at it through test/support/servers.ts, directly or by way of another file. */
+function needsServers(file: string, seen = new Set<string>()): boolean {
+  if (file === join('test', 'support', 'servers.ts')) return true
+  if (seen.has(file) || !file.startsWith('test') || !existsSync(file)) return false
+  seen.add(file)
+  const imports = readFileSync(file, 'utf8').matchAll(/^import (?!type)[^'"]*['"](\.[^'"]+)['"]/gm)
+  return [...imports].some(([, specifier]) => needsServers(join(dirname(file), specifier!), seen))
 }
 
 async function share(stack: Stack): Promise<SharedServers> {

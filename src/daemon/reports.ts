@@ -51,8 +51,10 @@ export class Reports {
     for (const pipeline of this.#told.keys()) if (!running.includes(pipeline)) this.#told.delete(pipeline)
   }
 
+  /** The last words of a pipeline that has ended: what it saw stays, what it did goes. */
   async forget(pipeline: Pipeline): Promise<void> {
     this.#told.delete(pipeline)
+    await this.#writeWatermarks([pipeline])
     await this.#shared.query('DELETE FROM millrace.report WHERE consumer_id = $1 AND daemon = $2', [
       pipeline.spec.id,
       this.#daemonId,

@@ -2,7 +2,7 @@
 // built by walking record batches as bytes, in slices of a few milliseconds so that the event loop stays free.
 
 import { setImmediate } from 'node:timers/promises'
-import { MillraceError } from '../errors.ts'
+import { type ErrorCode, MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import type { BadMessage, Format, Segment } from '../formats/format.ts'
 import { decompress } from '../kafka/compression.ts'
@@ -30,7 +30,7 @@ export interface LoadedSpan extends FetchedSpan, BatchCounts {}
 export interface RejectedMessage {
   partition: number
   offset: bigint
-  code: string
+  code: ErrorCode
   reason: string
 }
 
@@ -125,7 +125,7 @@ interface Unreadable {
   /** Of the span. */
   index: number
   offset: bigint
-  code: string
+  code: ErrorCode
   reason: string
 }
 

@@ -1,31 +1,22 @@
 // A failure stops a consumer on every daemon, until consume_begin makes a new version of it.
 
-import type { MillraceError } from '../errors.ts'
 import type { Session } from '../postgres/session.ts'
+import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { ConsumerSpec } from './consumer.ts'
+import type { Failure } from './stream-end.ts'
 
-export async function recordFailure(
-  session: Session,
-  spec: ConsumerSpec,
-  error: MillraceError,
-  partition: number | null,
-  offset: bigint | null,
-): Promise<void> {
+export async function recordFailure(session: Session, spec: ConsumerSpec, failure: Failure): Promise<void> {
+  const { error, partition, offset } = failure
   await session.query(insertFailure, [
     spec.id,
     spec.version,
     error.code,
     error.message,
-    sqlstateOf(error.cause),
+    sqlstateOf(error.cause) ?? null,
     partition,
     offset?.toString() ?? null,
   ])
   await session.query("SELECT pg_catalog.pg_notify('millrace', '')")
-}
-
-function sqlstateOf(cause: unknown): string | null {
-  const { severity, code } = (cause ?? {}) as { severity?: string; code?: string }
-  return severity !== undefined && code !== undefined ? code : null
 }
 
 const insertFailure = `

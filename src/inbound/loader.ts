@@ -36,7 +36,7 @@ export async function load(
 ): Promise<LoadOutcome> {
   try {
     const [moved] = await session.script<{ count: string; foreign: boolean }>(
-      movePositions(claim, target, batch.spans),
+      movePositions(session, claim, target, batch.spans),
     )
     if (Number(moved?.count) !== batch.spans.length) {
       await session.rollback()
@@ -60,10 +60,11 @@ export async function load(
 }
 
 /**
- * Begins, moves the positions and reports how many moved, and whether the relation is somebody else's than the
- * daemon's: only then can it run code that is not the daemon's own.
+ * Begins, takes the lock that keeps the relation's definition as it is until the end, moves the positions and
+ * reports how many moved, and whether the relation can run code that is not the daemon's own: it can when it is
+ * somebody else's, and when it has triggers, because those may be anybody's who holds the right TRIGGER.
  */
-function movePositions(claim: Claim, target: Target, spans: LoadedSpan[]): string {
+function movePositions(session: Session, claim: Claim, target: Target, spans: LoadedSpan[]): string {
   const rows = spans.map((span) => {
     const owned = claim.partitions.get(span.partition) as ClaimedPartition
     const values = [
@@ -79,6 +80,7 @@ function movePositions(claim: Claim, target: Target, spans: LoadedSpan[]): strin
   })
   return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL synchronous_commit = ${target.synchronousCommit};
+    ${lockTarget(session, target)}
     WITH moved AS (
       UPDATE millrace.position AS p
          SET next_offset = v.next, leader_epoch = v.leader_epoch, messages = p.messages + v.messages,
@@ -96,21 +98,22 @@ function movePositions(claim: Claim, target: Target, spans: LoadedSpan[]): strin
     SELECT pg_catalog.count(*) AS count,
            NOT EXISTS (SELECT FROM pg_catalog.pg_class AS r
                         WHERE r.oid = pg_catalog.to_regclass(${literal(target.relation)})
-                          AND r.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) AS foreign
+                          AND r.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)
+                          AND r.relkind = 'r' AND NOT r.relhastriggers) AS foreign
       FROM moved`
 }
 
-/**
- * Looks at the relation under a lock that keeps its definition as it is until the end of the transaction.
- * @throws TargetRefused
- */
+/** The lock that COPY takes, earlier: as whoever may insert. */
+function lockTarget(session: Session, target: Target): string {
+  if (!target.lockable) return ''
+  const lock = `LOCK TABLE ${target.relation} IN ROW EXCLUSIVE MODE;`
+  return target.owner === session.user ? lock : `SET LOCAL ROLE ${identifier(target.owner)}; ${lock} RESET ROLE;`
+}
+
+/** @throws TargetRefused */
 async function checkTarget(session: Session, target: Target): Promise<void> {
-  const lock = target.lockable ? `LOCK TABLE ${target.relation} IN ROW EXCLUSIVE MODE;` : ''
   const [problem] = await session.script<{ code: string; message: string }>(
-    `SET LOCAL ROLE ${identifier(target.owner)};
-     ${lock}
-     RESET ROLE;
-     SELECT code, message
+    `SELECT code, message
        FROM millrace.target_problem(${literal(target.schema)}, ${literal(target.name)}, ${target.ownerOid}::oid)`,
   )
   if (problem) throw new TargetRefused(problem.code, problem.message)

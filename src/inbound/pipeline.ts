@@ -1,28 +1,22 @@
 // A pipeline is one consumer, in one version of its configuration, on this daemon: from "there is such a topic"
-// by way of the consumer group's assignment to streams that load. It owns nothing that outlives it: a new version
-// is a new pipeline.
+// by way of the consumer group to assignments that are loaded. It owns nothing that outlives it: a new version is a
+// new pipeline.
 
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
-import type { ChunkPool } from '../formats/chunk-pool.ts'
-import { createFormat } from '../formats/format.ts'
 import type { ClusterAccess } from '../kafka/connect.ts'
-import type { ResponsePool } from '../kafka/response-pool.ts'
 import { type GroupTimes, type Topic, TopicClient } from '../kafka/topic-client.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { type State, transition } from '../pipeline/state.ts'
-import type { SessionPool } from '../postgres/session-pool.ts'
-import type { SharedSession } from '../postgres/shared-session.ts'
-import { type Claim, checkIdentity, claim, evictOwners, release } from './claim.ts'
+import { Assignment, type SharedParts } from './assignment.ts'
+import { checkIdentity, evictOwners } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { recordFailure } from './failure.ts'
 import type { Watermarks } from './fetch-loop.ts'
-import { type Located, locate, readLocated } from './locate.ts'
+import { locate, readLocated } from './locate.ts'
 import { Mailbox } from './mailbox.ts'
-import type { MemoryBudget } from './memory-budget.ts'
-import { Stream, type StreamEnd } from './stream.ts'
-import { describeTarget } from './target.ts'
+import type { Failure, StreamEnd } from './stream-end.ts'
 
 export interface PipelineSettings {
   /** Milliseconds, all of them. */
@@ -33,18 +27,13 @@ export interface PipelineSettings {
   synchronousCommit: string
 }
 
-export interface PipelineParts {
+export interface PipelineParts extends SharedParts {
   spec: ConsumerSpec
   access: ClusterAccess
   /** The consumer group. */
   groupId: string
   daemonId: string
   settings: PipelineSettings
-  shared: SharedSession
-  sessions: SessionPool
-  chunks: ChunkPool
-  budget: MemoryBudget
-  responses: ResponsePool
   log: Logger
 }
 
@@ -62,24 +51,28 @@ type Letter =
   | { kind: 'stream-ended'; end: StreamEnd }
   | { kind: 'check-topic' }
 
-/** The topic is not what it was when the membership began: begin another one. */
-class TopicChanged extends Error {}
+/** The topic or the consumer is not what it was when the membership began: begin another one. */
+class Changed extends Error {}
 
 /** An ended backend that has not gone after so many milliseconds is given up on, for now. */
 const takeoverPatience = 10_000
+
+/** Failures that stay until somebody acts. */
+const finalCodes: readonly string[] = [
+  'topic-recreated',
+  'cluster-changed',
+  'relation-missing',
+  'target-refused',
+]
 
 export class Pipeline {
   readonly #parts: PipelineParts
   readonly #stop = new AbortController()
   readonly #backoff: Backoff
+  readonly #watermarks = new Map<number, Watermarks>()
   #state: State = 'starting'
   #trouble: { code: string; detail: string } | null = null
-  #client: TopicClient | null = null
-  #claim: Claim | null = null
-  #streams: Stream[] = []
-  #running: Promise<void>[] = []
-  #uncommitted = new Set<number>()
-  readonly #watermarks = new Map<number, Watermarks>()
+  #assignment: Assignment | null = null
   #loadedMessages = 0
 
   constructor(parts: PipelineParts) {
@@ -114,39 +107,26 @@ export class Pipeline {
   async run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       try {
-        await this.#member()
+        await this.#beMember()
       } catch (error) {
-        if (this.#stop.signal.aborted || error instanceof TopicChanged) continue
-        if (isFinal(error)) {
-          await this.#fail(error, null, null)
-          break
-        }
-        await this.#waitToRetry(error)
+        if (this.#stop.signal.aborted || error instanceof Changed) continue
+        const final = error instanceof MillraceError && finalCodes.includes(error.code)
+        if (final) await this.#fail({ error, partition: null, offset: null })
+        else await this.#waitToRetry(error)
       }
     }
     this.#enter('ended')
   }
 
-  /** Copies the stored positions to the consumer group, where Kafka's own tools look for them. */
+  /** Kafka's own tools see the positions a moment later; a failure is made up for the next time. */
   async mirrorOffsets(): Promise<void> {
-    const claimed = this.#claim
-    if (!claimed || !this.#client || this.#uncommitted.size === 0) return
-    const partitions = [...this.#uncommitted]
-    this.#uncommitted.clear()
-    const offsets = partitions.flatMap((partition) => {
-      const owned = claimed.partitions.get(partition)
-      return owned ? [{ partition, offset: owned.position, leaderEpoch: owned.leaderEpoch }] : []
+    await this.#assignment?.mirrorOffsets().catch((error) => {
+      this.#parts.log.debug({ err: error }, 'the offsets were not committed to the consumer group')
     })
-    try {
-      await this.#client.commit(offsets)
-    } catch (error) {
-      for (const partition of partitions) this.#uncommitted.add(partition)
-      this.#parts.log.debug({ err: error }, 'the group offsets were not committed; tried again later')
-    }
   }
 
   /** One membership of the consumer group, from finding the topic to leaving. */
-  async #member(): Promise<void> {
+  async #beMember(): Promise<void> {
     const { access, spec, groupId, settings } = this.#parts
     const client = new TopicClient(access, spec.topic, groupId, settings.group)
     const mailbox = new Mailbox<Letter>()
@@ -154,7 +134,6 @@ export class Pipeline {
     client.on('alive', () => mailbox.put({ kind: 'alive' }))
     client.on('lost', (error) => mailbox.put({ kind: 'lost-membership', error }))
     const checking = setInterval(() => mailbox.put({ kind: 'check-topic' }), settings.metadataInterval)
-    this.#client = client
     try {
       const topic = await this.#findTopic(client)
       await this.#locate(client, topic)
@@ -162,9 +141,7 @@ export class Pipeline {
       await this.#attend(client, topic, mailbox)
     } finally {
       clearInterval(checking)
-      await this.#endStreams()
-      await this.mirrorOffsets()
-      this.#client = null
+      await this.#endAssignment()
       await client.close()
     }
   }
@@ -185,143 +162,113 @@ export class Pipeline {
     }
   }
 
+  /** Finds where to start, once for each call that asks for it; and makes sure that what is stored is continued. */
   async #locate(client: TopicClient, topic: Topic): Promise<void> {
     const { spec, shared, settings } = this.#parts
-    const located: Located | null = await shared.use((session) => readLocated(session, spec))
+    const identity = { clusterId: topic.clusterId, topicId: topic.id }
+    const located = await shared.use((session) => readLocated(session, spec))
     if (!located) {
       // another version of the consumer is on its way, or its end: the reconciler brings it
       await setTimeout(settings.metadataInterval, undefined, { signal: this.#stop.signal })
-      throw new TopicChanged()
+      throw new Changed()
     }
     if (!located.pending) {
-      for (const stored of located.positions)
-        checkIdentity(stored, { clusterId: topic.clusterId, topicId: topic.id })
+      for (const stored of located.positions) checkIdentity(stored, identity)
       return
     }
     this.#enter('locating')
     const [start, end] = [await client.offsets('start'), await client.offsets('end')]
     await evictOwners(shared, { ...this.#ownership(), consumerId: spec.id }, null, this.#stop.signal)
-    await shared.use((session) =>
-      locate(session, spec, { clusterId: topic.clusterId, topicId: topic.id, start, end }),
-    )
+    await shared.use((session) => locate(session, spec, { ...identity, start, end }))
   }
 
   /** Deals with what happens while the membership lasts. @throws what ends it */
   async #attend(client: TopicClient, topic: Topic, mailbox: Mailbox<Letter>): Promise<void> {
     let assigned: number[] = []
-    let reclaim = false
+    let incomplete = false
+    const read = async () => {
+      await this.#endAssignment()
+      incomplete = await this.#startAssignment(client, topic, assigned, mailbox)
+    }
     for (;;) {
       const letter = await mailbox.take(this.#stop.signal)
       switch (letter.kind) {
         case 'assigned':
           assigned = letter.partitions
-          reclaim = !(await this.#startStreams(client, topic, assigned, mailbox))
+          await read()
           break
         case 'alive':
           // the coordinator still counts this daemon in: what was lost meanwhile is taken up again
-          if (reclaim) reclaim = !(await this.#startStreams(client, topic, assigned, mailbox))
+          if (incomplete) await read()
           break
         case 'lost-membership':
           throw new MillraceError('group-lost', { group: this.#parts.groupId, cause: letter.error })
-        case 'check-topic': {
-          const now = await client.describe()
-          if (!now || now.id !== topic.id || now.partitions.length !== topic.partitions.length)
-            throw new TopicChanged()
+        case 'check-topic':
+          await checkTopic(client, topic)
           break
-        }
         case 'stream-ended':
-          if (letter.end.reason === 'topic-gone') throw new TopicChanged()
+          if (letter.end.reason === 'topic-gone') throw new Changed()
           if (letter.end.reason === 'failed') {
-            await this.#fail(letter.end.error, letter.end.partition, letter.end.offset)
+            await this.#fail(letter.end.failure)
             return
           }
           if (letter.end.reason === 'lost') {
             const lost = new MillraceError('position-lost', { topic: this.spec.topic })
             this.#parts.log.warn({ err: lost, consumer: this.spec.id }, 'letting go')
-            reclaim = true
+            incomplete = true
           }
       }
     }
   }
 
-  /** @returns whether every partition could be claimed */
-  async #startStreams(
+  /** @returns whether some of the partitions could not be claimed */
+  async #startAssignment(
     client: TopicClient,
     topic: Topic,
     partitions: number[],
     mailbox: Mailbox<Letter>,
   ): Promise<boolean> {
-    await this.#endStreams()
-    const { spec, shared, sessions, settings, log } = this.#parts
-    const starts = partitions.length > 0 ? await client.offsets('start') : []
-    const wanted = new Map(partitions.map((partition) => [partition, starts[partition] ?? 0n]))
-    const request = {
-      consumerId: spec.id,
-      version: spec.version,
-      clusterId: topic.clusterId,
-      topicId: topic.id,
-      wanted,
-      ...this.#ownership(),
-    }
-    const claimed = await claim(shared, request, this.#stop.signal)
-    const { target, serverVersion } = await shared.use(async (session) => ({
-      target: await describeTarget(session, spec, settings.synchronousCommit),
-      serverVersion: session.serverVersion,
-    }))
-    const format = createFormat({ ...spec, encoding: target.encoding, target, serverVersion })
-    this.#claim = claimed
-    this.#watermarks.clear()
-    for (const partition of claimed.partitions.keys()) this.#uncommitted.add(partition)
-    for (const share of shares(claimed, spec.parallelism)) {
-      const stream = new Stream({
-        spec,
-        claim: share,
-        source: { access: this.#parts.access, describe: () => client.describe() },
-        target,
-        format,
-        sessions,
-        chunks: this.#parts.chunks,
-        budget: this.#parts.budget,
-        responses: this.#parts.responses,
+    const { spec, settings, log } = this.#parts
+    this.#assignment = await Assignment.start(
+      {
+        ...this.#parts,
+        client,
+        topic,
+        partitions,
+        ownership: this.#ownership(),
         retry: settings.retry,
-      })
-      this.#follow(stream)
-      this.#streams.push(stream)
-      this.#running.push(stream.run().then((end) => mailbox.put({ kind: 'stream-ended', end })))
-    }
+        synchronousCommit: settings.synchronousCommit,
+        onLoaded: (spans) => {
+          for (const span of spans) this.#loadedMessages += span.messages
+        },
+        onWatermarks: (marks) => this.#watermarks.set(marks.partition, marks),
+        onRetry: (error) => this.#troubled(error),
+        onRecovered: () => this.#recover(),
+        onStreamEnd: (end) => mailbox.put({ kind: 'stream-ended', end }),
+      },
+      this.#stop.signal,
+    )
     this.#backoff.reset()
     this.#recover()
     this.#enter('running')
-    log.info({ consumer: spec.id, topic: spec.topic, into: target.relation, partitions }, 'reading')
-    return claimed.partitions.size === partitions.length
+    log.info(
+      { consumer: spec.id, topic: spec.topic, into: `${spec.schema}.${spec.name}`, partitions },
+      'reading',
+    )
+    return this.#assignment.isPartial
   }
 
-  #follow(stream: Stream): void {
-    stream.on('loaded', (spans) => {
-      for (const span of spans) {
-        this.#loadedMessages += span.messages
-        this.#uncommitted.add(span.partition)
-      }
-    })
-    stream.on('watermarks', (marks) => this.#watermarks.set(marks.partition, marks))
-    stream.on('retrying', (error) => this.#troubled(error))
-    stream.on('recovered', () => this.#recover())
-  }
-
-  /** Stops the streams after the batch in hand and lets go of their partitions. */
-  async #endStreams(): Promise<void> {
-    for (const stream of this.#streams) stream.stop()
-    await Promise.all(this.#running)
-    for (const stream of this.#streams) stream.removeAllListeners()
-    this.#streams = []
-    this.#running = []
-    const claimed = this.#claim
-    if (!claimed || claimed.partitions.size === 0) return
-    await this.mirrorOffsets()
-    this.#claim = null
-    await release(this.#parts.shared, claimed).catch((error) => {
+  async #endAssignment(): Promise<void> {
+    const assignment = this.#assignment
+    if (!assignment) return
+    assignment.stop()
+    try {
+      await assignment.end()
+    } catch (error) {
       this.#parts.log.debug({ err: error }, 'partitions were not released; a new owner waits a moment longer')
-    })
+    }
+    await this.mirrorOffsets()
+    this.#assignment = null
   }
 
   #ownership(): { owner: string; grace: number; patience: number } {
@@ -333,16 +280,17 @@ export class Pipeline {
   }
 
   /** Stops the consumer, everywhere and until somebody begins it again. */
-  async #fail(error: MillraceError, partition: number | null, offset: bigint | null): Promise<void> {
+  async #fail(failure: Failure): Promise<void> {
     const { spec, shared, log } = this.#parts
+    const { error, partition, offset } = failure
     log.error(
       { err: error, consumer: spec.id, topic: spec.topic, partition, offset: offset?.toString() },
       'stopped',
     )
-    for (const stream of this.#streams) stream.stop()
+    this.#assignment?.stop()
     while (!this.#stop.signal.aborted) {
       try {
-        await shared.use((session) => recordFailure(session, spec, error, partition, offset))
+        await shared.use((session) => recordFailure(session, spec, failure))
         this.stop()
       } catch (cause) {
         await this.#waitToRetry(cause)
@@ -379,26 +327,10 @@ export class Pipeline {
   }
 }
 
-/** The claim's partitions spread evenly over at most `parallelism` streams. */
-function shares(claimed: Claim, parallelism: number): Claim[] {
-  const parts = [...claimed.partitions]
-  const count = Math.min(parallelism, parts.length)
-  return Array.from({ length: count }, (_, index) => ({
-    ...claimed,
-    partitions: new Map(parts.filter((_, position) => position % count === index)),
-  }))
-}
-
-/** Failures that stay until somebody acts. */
-const finalCodes: readonly string[] = [
-  'topic-recreated',
-  'cluster-changed',
-  'relation-missing',
-  'target-refused',
-]
-
-function isFinal(error: unknown): error is MillraceError {
-  return error instanceof MillraceError && finalCodes.includes(error.code)
+/** @throws Changed when the topic is another one, has more partitions or is gone */
+async function checkTopic(client: TopicClient, topic: Topic): Promise<void> {
+  const now = await client.describe()
+  if (now?.id !== topic.id || now.partitions.length !== topic.partitions.length) throw new Changed()
 }
 
 /** What tells one trouble from another: this project's code, or PostgreSQL's SQLSTATE. */

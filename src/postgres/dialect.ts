@@ -13,7 +13,7 @@ export async function installDialect(client: pg.ClientBase, name: string): Promi
     if (await isExtension(client, name)) return 'extension'
     const dialect = readDialect(name)
     await becomeOwner(client, owner)
-    const before = await presentObjects(client, dialect.objects)
+    const before = await installedObjects(client, name, owner)
     await client.query(dialect.sql)
     return before.length === 0 ? 'installed' : 'renewed'
   })
@@ -38,7 +38,7 @@ export async function removeDialects(client: pg.ClientBase, owner: string): Prom
   }
   await becomeOwner(client, owner)
   for (const name of dialectNames()) {
-    const present = await presentObjects(client, readDialect(name).objects)
+    const present = await installedObjects(client, name, owner)
     for (const object of present.reverse()) await client.query(`DROP ${object}`)
     // DROP EXTENSION leaves the schema behind, so an empty one may be all there is.
     const keptSchema = !(await dropIfEmpty(client, name))
@@ -53,13 +53,24 @@ async function isExtension(client: pg.ClientBase, name: string): Promise<boolean
   return rowCount === 1
 }
 
-async function presentObjects(client: pg.ClientBase, objects: string[]): Promise<string[]> {
+/** The dialect's objects, in the order in which they were made; none when what has their names is somebody else's. */
+async function installedObjects(
+  client: pg.ClientBase,
+  name: string,
+  owner: string | null,
+): Promise<string[]> {
   const { rows } = await client.query<{ object: string }>(
     `SELECT object FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS o (object, place)
-     WHERE CASE WHEN object LIKE 'FUNCTION %' THEN pg_catalog.to_regprocedure(pg_catalog.substr(object, 10)) IS NOT NULL
-       ELSE pg_catalog.to_regclass(pg_catalog.substr(object, 6)) IS NOT NULL END
+     WHERE pg_catalog.to_regrole(pg_catalog.quote_ident($2)) = CASE
+       WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_namespace
+         WHERE nspname = $3 AND pg_catalog.has_schema_privilege(oid, 'USAGE')) THEN NULL
+       WHEN object LIKE 'FUNCTION %' THEN (SELECT proowner FROM pg_catalog.pg_proc
+         WHERE oid = pg_catalog.to_regprocedure(pg_catalog.substr(object, 10)))
+       ELSE (SELECT relowner FROM pg_catalog.pg_class
+         WHERE oid = pg_catalog.to_regclass(pg_catalog.substr(object, 6))) END
      ORDER BY place`,
-    [objects],
+    [readDialect(name).objects, owner, name],
   )
-  return rows.map(({ object }) => object)
+  const objects = rows.map(({ object }) => object)
+  return objects.some((object) => object.includes(` ${name}.`)) ? objects : []
 }

@@ -18,7 +18,10 @@ export function extensionFiles(names: readonly string[] = dialectNames()): Exten
 
 /** @returns the paths written */
 export async function writeExtensionFiles(folder: string, names?: readonly string[]): Promise<string[]> {
-  await mkdir(folder, { recursive: true })
+  // Not recursive: a typing mistake should not grow a tree of directories.
+  await mkdir(folder).catch((error) => {
+    if (error.code !== 'EEXIST') throw error
+  })
   const paths: string[] = []
   for (const { name, text } of extensionFiles(names)) {
     const path = join(folder, name)

@@ -24,9 +24,10 @@ interface Found {
 
 export async function findSchema(client: pg.ClientBase): Promise<Found> {
   const { rows } = await client.query<{ owner: string; migrated: boolean }>(
-    `SELECT pg_catalog.pg_get_userbyid(nspowner) AS owner,
-       pg_catalog.to_regclass('millrace.migration') IS NOT NULL AS migrated
-     FROM pg_catalog.pg_namespace WHERE nspname = 'millrace'`,
+    `SELECT pg_catalog.pg_get_userbyid(n.nspowner) AS owner, EXISTS (
+         SELECT FROM pg_catalog.pg_class AS c
+         WHERE c.relnamespace = n.oid AND c.relname = 'migration' AND c.relkind = 'r') AS migrated
+       FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'millrace'`,
   )
   const found = rows[0]
   if (!found?.migrated) return { schema: found !== undefined, owner: found?.owner ?? null, version: null }

@@ -6,8 +6,10 @@ import type { Cleanup } from '../support/cleanup.ts'
 import { databaseFor } from '../support/database.ts'
 import { encode, type Message } from './encode.ts'
 
-/** The rows, in order, as PostgreSQL prints them; or its error. */
+/** The rows, sorted, as PostgreSQL prints them; or its error. */
 export type Loaded = { rows: string[] } | { error: string }
+
+type Copy = [statement: string, chunks: Buffer[]]
 
 export class Table {
   readonly client: pg.Client
@@ -20,10 +22,10 @@ export class Table {
     this.#columns = columns
   }
 
-  /** public.t in a database of its own. @param definition of its columns */
+  /** A temporary table t in a database of its own. @param definition of its columns */
   static async create(t: Cleanup, definition: string): Promise<Table> {
     const client = await (await databaseFor(t, { empty: true })).client()
-    await client.query(`CREATE TABLE t (${definition})`)
+    await client.query(`CREATE TEMP TABLE t (${definition}) ON COMMIT DELETE ROWS`)
     const { rows: columns } = await client.query(`
       SELECT attname AS name, atthasdef OR attidentity <> '' AS "hasDefault",
              CASE WHEN typname IN ('json', 'jsonb', 'text') THEN typname
@@ -43,7 +45,7 @@ export class Table {
       escape: null,
       encoding: null,
       serverVersion: this.serverVersion,
-      target: { schema: 'public', name: 't', columns: this.#columns },
+      target: { schema: 'pg_temp', name: 't', columns: this.#columns },
       ...options,
     })
   }
@@ -64,16 +66,38 @@ export class Table {
     return this.#outcome(segments.map((segment) => [format.copyStatement(segment), segment.chunks]))
   }
 
-  async #outcome(copies: [statement: string, chunks: Buffer[]][]): Promise<Loaded> {
+  /** What `query` returns while the rows are there. */
+  async within(format: Format, encoded: Encoded, query = 'SELECT * FROM t'): Promise<pg.QueryResultRow[]> {
+    if (encoded.bad) throw new Error(`message ${encoded.bad.tag}: ${encoded.bad.code}`)
+    await this.client.query('BEGIN')
     try {
-      await this.client.query('BEGIN')
-      for (const [statement, chunks] of copies) await this.client.query(new CopyIn(statement, chunks)).done
-      const { rows } = await this.client.query<{ row: string }>('SELECT t::text AS row FROM t ORDER BY ctid')
-      return { rows: rows.map(({ row }) => row) }
-    } catch (error) {
-      return { error: (error as Error).message }
+      await this.#copyAll(encoded.segments.map((segment) => [format.copyStatement(segment), segment.chunks]))
+      return (await this.client.query(query)).rows
     } finally {
-      await this.client.query('ROLLBACK')
+      // empties the table
+      await this.client.query('COMMIT')
     }
   }
+
+  async #outcome(copies: Copy[]): Promise<Loaded> {
+    await this.client.query('BEGIN')
+    try {
+      await this.#copyAll(copies)
+    } catch (error) {
+      await this.client.query('ROLLBACK')
+      return { error: (error as Error).message }
+    }
+    const { rows } = await this.client.query<{ row: string }>('SELECT t::text AS row FROM t')
+    await this.client.query('COMMIT')
+    return { rows: sorted(rows.map(({ row }) => row)) }
+  }
+
+  async #copyAll(copies: Copy[]): Promise<void> {
+    for (const [statement, chunks] of copies) await this.client.query(new CopyIn(statement, chunks)).done
+  }
+}
+
+/** By their bytes. */
+export function sorted(rows: string[]): string[] {
+  return rows.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
 }

@@ -33,9 +33,11 @@ export function formatOf(options: Partial<FormatOptions> & { columns?: Column[] 
   })
 }
 
-/** A message's tag is its index, plus `firstTag`. */
-export function encode(format: Format, messages: Message[], pool = new ChunkPool(), firstTag = 0): Encoded {
-  const encoder = format.encoder(pool)
+const ownPool = new ChunkPool()
+
+/** A message's tag is its index, plus `firstTag`. The chunks are the caller's, unless a pool is given. */
+export function encode(format: Format, messages: Message[], pool?: ChunkPool, firstTag = 0): Encoded {
+  const encoder = format.encoder(pool ?? ownPool)
   const parts = messages.flatMap((message) => [between, Buffer.from(message)])
   const bytes = Buffer.concat(parts)
   let p = 0
@@ -43,7 +45,16 @@ export function encode(format: Format, messages: Message[], pool = new ChunkPool
     if (i % 2 === 1) encoder.append(bytes, p, p + part.length, firstTag + (i - 1) / 2)
     p += part.length
   }
-  return encoder.finish()
+  const encoded = encoder.finish()
+  if (pool) return encoded
+  const segments = encoded.segments.map(({ columns, chunks }) => ({ columns, chunks: chunks.map(takeOver) }))
+  return { ...encoded, segments }
+}
+
+function takeOver(chunk: Buffer): Buffer {
+  const copy = Buffer.from(chunk)
+  ownPool.give(chunk)
+  return copy
 }
 
 /** The bytes of all segments. */

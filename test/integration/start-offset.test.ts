@@ -38,11 +38,9 @@ test('-2 is the beginning, -1 the end, a number that offset', async (t) => {
     const table = `t${Math.abs(start)}`
     await db.query(`CREATE TABLE ${table} (n int)`)
     await begin(db, topic, table, { start_offset: start })
-    await untilRows(
-      db,
-      `SELECT start_pending FROM millrace.consumer WHERE target_name = '${table}'`,
-      [[false]],
-    )
+    await untilRows(db, `SELECT start_pending FROM millrace.consumer WHERE target_name = '${table}'`, [
+      [false],
+    ])
     if (start === -2) await produce(topic, values(5))
     if (start === -1) {
       await end(db, topic, table)

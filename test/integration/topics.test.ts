@@ -18,7 +18,8 @@ import {
 import { millrace } from '../support/millrace.ts'
 import { adminOf, produce, topicFor } from '../support/topic.ts'
 
-const values = (partition: number, ...numbers: number[]) => numbers.map((n) => ({ value: String(n), partition }))
+const values = (partition: number, ...numbers: number[]) =>
+  numbers.map((n) => ({ value: String(n), partition }))
 const numbers = 'SELECT array_agg(n ORDER BY n) FROM numbers'
 
 async function setUp(t: Cleanup) {
@@ -63,7 +64,7 @@ test('F11 a partition that is added is read from its beginning', async (t) => {
   await produce(topic, values(0, 2))
   await untilRows(db, numbers, [[[2]]])
   await adminOf().createPartitions({ topics: [{ name: topic, count: 3 }] })
-  await produce(topic, [...values(1, 11, 12), ...values(2, 21), ...values(0, 3)])
+  await produce(topic, [...values(1, 11, 12), ...values(2, 21), ...values(0, 3)], { fresh: true })
   await untilRows(db, numbers, [[[2, 3, 11, 12, 21]]])
   assert.deepEqual(await positionsOf(db, topic), { 0: 3, 1: 2, 2: 1 })
 })
@@ -76,7 +77,7 @@ test('F11 a partition that is added while no daemon runs is read from its beginn
   await untilState(db, topic, 'running')
   await daemon.stop()
   await adminOf().createPartitions({ topics: [{ name: topic, count: 2 }] })
-  await produce(topic, [...values(1, 11, 12), ...values(0, 1)])
+  await produce(topic, [...values(1, 11, 12), ...values(0, 1)], { fresh: true })
   await promptDaemon(t, db)
   await untilRows(db, numbers, [[[1, 11, 12]]])
 })
@@ -93,7 +94,7 @@ test('F09 a topic that is deleted and created again stops the consumer', async (
   await untilRows(db, numbers, [[[1, 2]]])
   await adminOf().deleteTopics({ topics: [topic] })
   await untilState(db, topic, 'waiting-for-topic')
-  await topicFor(t, { name: topic, partitions: 1 })
+  await adminOf().createTopics({ topics: [topic], partitions: 1, replicas: 1 })
   await produce(topic, values(0, 7, 8, 9))
   const failed = await untilState(db, topic, 'failed')
   assert.equal(failed.error_code, 'topic-recreated')
@@ -119,7 +120,7 @@ test('F09 a topic that was created again while no daemon ran stops the consumer,
   await untilRows(db, numbers, [[[1, 2]]])
   await daemon.stop()
   await adminOf().deleteTopics({ topics: [topic] })
-  await topicFor(t, { name: topic, partitions: 1 })
+  await adminOf().createTopics({ topics: [topic], partitions: 1, replicas: 1 })
   await produce(topic, values(0, 7, 8, 9))
   await promptDaemon(t, db)
   assert.equal((await untilState(db, topic, 'failed')).error_code, 'topic-recreated')

@@ -10,7 +10,7 @@ const step = fc.oneof(fc.record({ take: size }), fc.record({ give: fc.nat() }))
 test('two that are out never overlap, whatever is taken and given (property)', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      const pool = new ResponsePool(8_000_000)
+      const pool = new ResponsePool(8_000_000, 100_000_000)
       const out: { buffer: Buffer; mark: number }[] = []
       let marks = 0
       for (const step of steps) {
@@ -35,14 +35,14 @@ test('two that are out never overlap, whatever is taken and given (property)', (
 })
 
 test('a response that was given back is used again', () => {
-  const pool = new ResponsePool(1_000_000)
+  const pool = new ResponsePool(1_000_000, 100_000_000)
   const first = pool.take(200_000)
   pool.give(first)
   assert.ok(pool.take(199_000).buffer === first.buffer)
 })
 
 test('no more is kept than the limit allows, and nothing that is too large for it', () => {
-  const pool = new ResponsePool(1_000_000)
+  const pool = new ResponsePool(1_000_000, 100_000_000)
   const buffers = Array.from({ length: 20 }, () => pool.take(200_000))
   const memory = new Set(buffers.map((buffer) => buffer.buffer))
   for (const buffer of buffers) pool.give(buffer)

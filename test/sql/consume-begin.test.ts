@@ -25,7 +25,14 @@ test('pipeline_kafka.consume_begin', async (t) => {
     const expected = {
       ...{ cluster: 'default', target_schema: 'public', target_name: 't', owner: roles.owner },
       ...{ format: 'text', delimiter: '\t', quote: null, escape: null, batchsize: 1000, maxbytes: 32000000 },
-      ...{ parallelism: 1, start_offset: null, group_id: null, timeout: 250, wanted: 'running', version: '1' },
+      ...{
+        parallelism: 1,
+        start_offset: null,
+        group_id: null,
+        timeout: 250,
+        wanted: 'running',
+        version: '1',
+      },
       ...{ start_pending: true, located_at: null, on_error: 'stop', encoding: null },
     }
     for (const [name, value] of Object.entries(expected)) assert.deepEqual(consumer[name], value, name)
@@ -124,7 +131,18 @@ test('pipeline_kafka.consume_begin', async (t) => {
     })
   }
 
-  const badTopics = ['', '.', '..', 'a b', 'ü', 'a/b', 'x"; drop table t; --', 'a'.repeat(250), "it's", 'a\nb']
+  const badTopics = [
+    '',
+    '.',
+    '..',
+    'a b',
+    'ü',
+    'a/b',
+    'x"; drop table t; --',
+    'a'.repeat(250),
+    "it's",
+    'a\nb',
+  ]
   for (const topic of badTopics) {
     await t.test(`F35 refuses the topic ${JSON.stringify(topic.slice(0, 30))}`, async () => {
       assert.equal(
@@ -145,7 +163,16 @@ test('pipeline_kafka.consume_begin', async (t) => {
     assert.equal(await owner.refusal(call, ['topic', null]), 'relation-missing 42P01')
   })
 
-  const noRelations = ['', 'missing', 'no_schema.t', 'x"; drop table t; --', 'a.b.c.d', 'other.public.t', '"t', 't t']
+  const noRelations = [
+    '',
+    'missing',
+    'no_schema.t',
+    'x"; drop table t; --',
+    'a.b.c.d',
+    'other.public.t',
+    '"t',
+    't t',
+  ]
   for (const name of noRelations) {
     await t.test(`refuses a relation that does not exist: ${JSON.stringify(name)}`, async () => {
       assert.equal(
@@ -234,7 +261,9 @@ describe('beginning again', () => {
   test('what a daemon records is no change of what is wanted', async (t) => {
     const owner = await begun(t)
     const before = (await consumer(owner)).version
-    await owner.run(`UPDATE millrace.consumer SET start_pending = false, located_at = now(), warning = 'clamped'`)
+    await owner.run(
+      `UPDATE millrace.consumer SET start_pending = false, located_at = now(), warning = 'clamped'`,
+    )
     const { version, warning } = await consumer(owner)
     assert.deepEqual([version, warning], [before, 'clamped'])
   })
@@ -243,10 +272,7 @@ describe('beginning again', () => {
     const owner = await begun(t)
     await owner.run('UPDATE millrace.consumer SET batchsize = 7')
     assert.equal((await consumer(owner)).version, '2')
-    assert.equal(
-      await owner.refusal('UPDATE millrace.consumer SET batchsize = 0'),
-      'batchsize-invalid 22023',
-    )
+    assert.equal(await owner.refusal('UPDATE millrace.consumer SET batchsize = 0'), 'batchsize-invalid 22023')
   })
 })
 
@@ -280,7 +306,10 @@ describe('consume_end', () => {
     await owner.run(`SELECT pipeline_kafka.consume_begin('topic', 't')`)
     assert.equal(await owner.value(end), 'success')
     assert.equal(await owner.refusal(end), 'consumer-not-running 55000')
-    assert.equal(await owner.refusal(`SELECT pipeline_kafka.consume_end(NULL, NULL)`), 'consumer-missing 42704')
+    assert.equal(
+      await owner.refusal(`SELECT pipeline_kafka.consume_end(NULL, NULL)`),
+      'consumer-missing 42704',
+    )
     assert.equal(
       await owner.refusal('SELECT pipeline_kafka.consume_end($1, $2)', ['x"; --', 'x"; drop table t; --']),
       'consumer-missing 42704',
@@ -298,8 +327,12 @@ describe('consume_end', () => {
       await owner.run('SELECT pipeline_kafka.consume_end($1, $2)', ['topic', name])
     }
     assert.equal(await owner.value('SELECT count(*)::int FROM millrace.consumer'), 2)
-    await owner.run(`SET search_path = "My Schema"; SELECT pipeline_kafka.consume_begin('topic', '"My Table"')`)
-    await owner.run(`SET search_path = public; SELECT pipeline_kafka.consume_end('topic', '"My Schema"."My Table"')`)
+    await owner.run(
+      `SET search_path = "My Schema"; SELECT pipeline_kafka.consume_begin('topic', '"My Table"')`,
+    )
+    await owner.run(
+      `SET search_path = public; SELECT pipeline_kafka.consume_end('topic', '"My Schema"."My Table"')`,
+    )
   })
 
   test('works when the relation is gone or has another name', async (t) => {
@@ -323,7 +356,9 @@ describe('consume_end', () => {
     assert.equal(await end('t'), 'success')
     assert.equal(await end('two.t'), 'success')
     assert.deepEqual(
-      await owner.column(`SELECT target_schema || '.' || target_name FROM millrace.consumer WHERE wanted = 'running'`),
+      await owner.column(
+        `SELECT target_schema || '.' || target_name FROM millrace.consumer WHERE wanted = 'running'`,
+      ),
       [],
     )
   })

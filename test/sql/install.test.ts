@@ -54,8 +54,11 @@ describe('millrace install', () => {
     ])
     assert.equal(await owner.value('SELECT count(*)::int FROM mine'), 1)
     assert.equal(
-      await owner.value(`SELECT count(*)::int FROM pg_class AS c JOIN pg_roles AS r ON r.oid = relowner
-        WHERE relnamespace IN ('millrace'::regnamespace, 'pipeline_kafka'::regnamespace) AND rolname <> $1`, [roles.owner]),
+      await owner.value(
+        `SELECT count(*)::int FROM pg_class AS c JOIN pg_roles AS r ON r.oid = relowner
+        WHERE relnamespace IN ('millrace'::regnamespace, 'pipeline_kafka'::regnamespace) AND rolname <> $1`,
+        [roles.owner],
+      ),
       0,
     )
   })
@@ -129,9 +132,13 @@ describe('millrace install', () => {
 
   test('leaves nothing behind when a step fails', async (t) => {
     const db = await emptyDatabase(t)
-    await db.superuser.run(`CREATE FUNCTION public.kafka_consume_end() RETURNS text LANGUAGE sql AS 'SELECT text ''mine'''`)
+    await db.superuser.run(
+      `CREATE FUNCTION public.kafka_consume_end() RETURNS text LANGUAGE sql AS 'SELECT text ''mine'''`,
+    )
     const foreign = await db.as(db.roles.bob)
-    await foreign.run(`CREATE FUNCTION kafka_consume_begin(parallelism integer, format text, delimiter text) RETURNS text LANGUAGE sql AS 'SELECT ''mine'''`)
+    await foreign.run(
+      `CREATE FUNCTION kafka_consume_begin(parallelism integer, format text, delimiter text) RETURNS text LANGUAGE sql AS 'SELECT ''mine'''`,
+    )
     const before = await names(db)
     const { stderr } = await millrace(['install', '--all', '--database', db.url], { expect: null })
     assert.match(stderr, /kafka_consume_begin.* exists already and belongs to role bob/)
@@ -145,15 +152,23 @@ describe('millrace install', () => {
     t.after(() => rm(folder, { recursive: true }))
     const output = await run('install', '--extension-dir', join(folder, 'new'))
     assert.ok(output.includes(`wrote ${join(folder, 'new', 'pipeline_kafka.control')}`))
-    assert.deepEqual((await readdir(join(folder, 'new'))).sort(), extensionFiles().map(({ name }) => name).sort())
+    assert.deepEqual(
+      (await readdir(join(folder, 'new'))).sort(),
+      extensionFiles()
+        .map(({ name }) => name)
+        .sort(),
+    )
   })
 
   test('names an unknown dialect and a folder that cannot be written', async (t) => {
     const { url } = await emptyDatabase(t)
     const unknown = await millrace(['install', '--database', url, '--dialect', 'kafka'], { expect: 2 })
     assert.match(unknown.stderr, /usage: install: no dialect kafka/)
-    const folder = await millrace(['install', '--database', url, '--extension-dir', '/proc/nowhere'], { expect: null })
-    assert.match(folder.stderr, /extension-files-unwritable: .*\/proc\/nowhere/)
+    const folder = await millrace(
+      ['install', '--database', url, '--extension-dir', join(import.meta.filename, 'x')],
+      { expect: null },
+    )
+    assert.match(folder.stderr, /extension-files-unwritable: .*install\.test\.ts\/x/)
   })
 })
 

@@ -34,7 +34,9 @@ describe('who may consume', () => {
     const { owner, alice, roles } = await prepared(t)
     await owner.run(`REVOKE INSERT ON t FROM ${roles.alice}`)
     assert.equal(await alice.refusal(begin()), 'insert-denied 42501')
-    await owner.run(`GRANT SELECT, UPDATE, DELETE ON t TO ${roles.alice}; GRANT INSERT (a) ON t TO ${roles.alice}`)
+    await owner.run(
+      `GRANT SELECT, UPDATE, DELETE ON t TO ${roles.alice}; GRANT INSERT (a) ON t TO ${roles.alice}`,
+    )
     assert.equal(await alice.refusal(begin()), 'insert-denied 42501')
     await owner.run(`GRANT INSERT (b) ON t TO ${roles.alice}`)
     assert.equal(await alice.refusal(begin()), null)
@@ -42,10 +44,14 @@ describe('who may consume', () => {
 
   test('F37 a role without USAGE of the schema may not', async (t) => {
     const { owner, alice, roles } = await prepared(t)
-    await owner.run(`CREATE SCHEMA closed; CREATE TABLE closed.t (a int); GRANT INSERT ON closed.t TO ${roles.alice}`)
+    await owner.run(
+      `CREATE SCHEMA closed; CREATE TABLE closed.t (a int); GRANT INSERT ON closed.t TO ${roles.alice}`,
+    )
     assert.equal(await alice.refusal(begin('closed.t')), 'insert-denied 42501')
     assert.equal(
-      await alice.refusal(`INSERT INTO millrace.consumer (topic, target_schema, target_name) VALUES ('topic', 'closed', 't')`),
+      await alice.refusal(
+        `INSERT INTO millrace.consumer (topic, target_schema, target_name) VALUES ('topic', 'closed', 't')`,
+      ),
       'insert-denied 42501',
     )
   })
@@ -71,7 +77,9 @@ describe('who may consume', () => {
 
   test('a member of a granted role, and an administrator without any grant', async (t) => {
     const { owner, admin, superuser, bob, roles } = await prepared(t)
-    await superuser.run(`GRANT ${roles.alice} TO ${roles.bob}; GRANT ${roles.bob}, ${roles.admin} TO ${roles.owner}`)
+    await superuser.run(
+      `GRANT ${roles.alice} TO ${roles.bob}; GRANT ${roles.bob}, ${roles.admin} TO ${roles.owner}`,
+    )
     assert.equal(await bob.refusal(begin()), null)
     await owner.run(`CREATE TABLE other (a int); GRANT INSERT ON other TO ${roles.admin}`)
     assert.equal(await admin.refusal(begin('other', 'anything')), null)
@@ -85,18 +93,31 @@ describe('who sees and stops a consumer', () => {
     await owner.run(`INSERT INTO millrace.position (consumer_id, partition, next_offset, config_version)
       SELECT id, 0, 7, version FROM millrace.consumer`)
     const views = [
-      ...['millrace.consumer', 'millrace.visible_consumer', 'millrace.consumers', 'millrace.position', 'millrace.lag'],
+      ...[
+        'millrace.consumer',
+        'millrace.visible_consumer',
+        'millrace.consumers',
+        'millrace.position',
+        'millrace.lag',
+      ],
       ...['pipeline_kafka.consumers', 'pipeline_kafka.offsets', 'pipeline_kafka.consumer_lag'],
       ...['pipeline_kafka_consumers', 'pipeline_kafka_offsets'],
     ]
     const seen = async (session: RoleSession): Promise<unknown[]> =>
-      (await session.run(`SELECT ${views.map((view) => `(SELECT count(*)::int FROM ${view})`).join(' + ')} AS sum`)).rows
-    for (const session of [alice, owner, admin, superuser]) assert.deepEqual(await seen(session), [{ sum: views.length }])
+      (
+        await session.run(
+          `SELECT ${views.map((view) => `(SELECT count(*)::int FROM ${view})`).join(' + ')} AS sum`,
+        )
+      ).rows
+    for (const session of [alice, owner, admin, superuser])
+      assert.deepEqual(await seen(session), [{ sum: views.length }])
     assert.deepEqual(await seen(bob), [{ sum: 0 }])
 
     const end = `SELECT pipeline_kafka.consume_end('topic', 't')`
     assert.equal(await bob.refusal(end), 'consumer-missing 42704')
-    await bob.run('SELECT pipeline_kafka.consume_end(), pipeline_kafka.consume_begin(), public.kafka_consume_begin(9)')
+    await bob.run(
+      'SELECT pipeline_kafka.consume_end(), pipeline_kafka.consume_begin(), public.kafka_consume_begin(9)',
+    )
     assert.equal(await alice.value('SELECT state FROM millrace.consumers'), 'no-daemon')
     assert.equal(await admin.refusal(end), null)
     assert.equal(await admin.refusal(begin()), null)
@@ -119,7 +140,12 @@ describe('who sees and stops a consumer', () => {
     await alice.run(begin())
     await bob.run(`CREATE FUNCTION peek(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001
       AS $$ BEGIN RAISE NOTICE 'leaked %', $1; RETURN true; END $$`)
-    for (const view of ['millrace.consumers', 'millrace.lag', 'pipeline_kafka.consumers', 'pipeline_kafka_consumers']) {
+    for (const view of [
+      'millrace.consumers',
+      'millrace.lag',
+      'pipeline_kafka.consumers',
+      'pipeline_kafka_consumers',
+    ]) {
       assert.deepEqual((await bob.run(`SELECT * FROM ${view} WHERE peek(topic)`)).notices, [], view)
     }
   })
@@ -130,9 +156,15 @@ describe('the tables themselves', () => {
     const { alice, roles } = await prepared(t)
     const insert = (columns: string, values: string): string =>
       `INSERT INTO millrace.consumer (topic, target_schema, target_name, ${columns}) VALUES ('topic', 'public', 't', ${values})`
-    assert.equal(await alice.refusal(insert('wanted', `'running'`).replace("'topic'", "'other'")), 'topic-not-granted 42501')
+    assert.equal(
+      await alice.refusal(insert('wanted', `'running'`).replace("'topic'", "'other'")),
+      'topic-not-granted 42501',
+    )
     // A stopped one would keep others from beginning it.
-    assert.equal(await alice.refusal(insert('wanted', `'stopped'`).replace("'topic'", "'other'")), 'topic-not-granted 42501')
+    assert.equal(
+      await alice.refusal(insert('wanted', `'stopped'`).replace("'topic'", "'other'")),
+      'topic-not-granted 42501',
+    )
     assert.equal(await alice.refusal(insert('format', `'binary'`)), 'format-unknown 22023')
     for (const [columns, values] of [
       ['owner', `'${roles.owner}'`],
@@ -144,8 +176,21 @@ describe('the tables themselves', () => {
       assert.match(String(await alice.refusal(insert(columns, values))), /(42501|428C9)$/, columns)
     }
     assert.equal(await alice.refusal(insert('format', `'csv'`)), null)
-    for (const change of ['topic', 'target_name', 'owner', 'version', 'start_pending', 'located_at', 'warning', 'id']) {
-      assert.match(String(await alice.refusal(`UPDATE millrace.consumer SET ${change} = DEFAULT`)), /42501$/, change)
+    for (const change of [
+      'topic',
+      'target_name',
+      'owner',
+      'version',
+      'start_pending',
+      'located_at',
+      'warning',
+      'id',
+    ]) {
+      assert.match(
+        String(await alice.refusal(`UPDATE millrace.consumer SET ${change} = DEFAULT`)),
+        /42501$/,
+        change,
+      )
     }
     assert.match(String(await alice.refusal('DELETE FROM millrace.consumer')), /42501$/)
     assert.match(String(await alice.refusal('TRUNCATE millrace.consumer CASCADE')), /42501$/)
@@ -154,17 +199,31 @@ describe('the tables themselves', () => {
   test('what daemons write cannot be written by others', async (t) => {
     const { alice, admin } = await prepared(t)
     await alice.run(begin())
-    for (const table of ['position', 'failure', 'report', 'watermark', 'daemon', 'migration', 'installation', 'cluster']) {
+    for (const table of [
+      'position',
+      'failure',
+      'report',
+      'watermark',
+      'daemon',
+      'migration',
+      'installation',
+      'cluster',
+    ]) {
       for (const session of [alice, admin]) {
         assert.match(String(await session.refusal(`DELETE FROM millrace.${table}`)), /42501$/, table)
-        assert.match(String(await session.refusal(`INSERT INTO millrace.${table} DEFAULT VALUES`)), /42501$/, table)
+        assert.match(
+          String(await session.refusal(`INSERT INTO millrace.${table} DEFAULT VALUES`)),
+          /42501$/,
+          table,
+        )
       }
     }
   })
 
   test('every table has row-level security, or nobody else may touch it', async (t) => {
     const { owner } = await prepared(t)
-    const open = await owner.column(`SELECT relname FROM pg_class WHERE relnamespace = 'millrace'::regnamespace
+    const open =
+      await owner.column(`SELECT relname FROM pg_class WHERE relnamespace = 'millrace'::regnamespace
       AND relkind = 'r' AND NOT relrowsecurity AND EXISTS (
         SELECT FROM aclexplode(relacl) WHERE grantee = 0 AND privilege_type <> 'SELECT') ORDER BY 1`)
     assert.deepEqual(open, [])
@@ -198,9 +257,18 @@ describe('F41 brokers and topics', () => {
     const { admin } = await prepared(t)
     assert.equal(await admin.value(`SELECT pipeline_kafka.add_broker('second:9092')`), 'success')
     assert.equal(await admin.value(`SELECT pipeline_kafka.remove_broker('localhost:9092')`), 'success')
-    assert.equal(await admin.refusal(`SELECT millrace.grant_topic('x', 'nobody at all')`), 'role-missing 42704')
-    assert.equal(await admin.refusal(`SELECT millrace.grant_topic('x"; --', 'public')`), 'topic-invalid 22023')
-    assert.equal(await admin.refusal(`SELECT millrace.grant_topic('x', 'public', 'mars')`), 'cluster-missing 42704')
+    assert.equal(
+      await admin.refusal(`SELECT millrace.grant_topic('x', 'nobody at all')`),
+      'role-missing 42704',
+    )
+    assert.equal(
+      await admin.refusal(`SELECT millrace.grant_topic('x"; --', 'public')`),
+      'topic-invalid 22023',
+    )
+    assert.equal(
+      await admin.refusal(`SELECT millrace.grant_topic('x', 'public', 'mars')`),
+      'cluster-missing 42704',
+    )
   })
 })
 
@@ -224,8 +292,14 @@ describe('F36 hostile objects on the search path', () => {
   test('fool no function', async (t) => {
     const { superuser, alice, owner, roles } = await prepared(t)
     await superuser.run(hostile)
-    await superuser.run(`GRANT USAGE ON SCHEMA hostile TO PUBLIC; GRANT INSERT ON hostile.mine TO ${roles.alice}`)
-    for (const path of ['hostile, pg_catalog, public', 'hostile, public, pg_catalog', 'pg_temp, hostile, public']) {
+    await superuser.run(
+      `GRANT USAGE ON SCHEMA hostile TO PUBLIC; GRANT INSERT ON hostile.mine TO ${roles.alice}`,
+    )
+    for (const path of [
+      'hostile, pg_catalog, public',
+      'hostile, public, pg_catalog',
+      'pg_temp, hostile, public',
+    ]) {
       for (const session of [alice, owner]) await session.run(`SET search_path = ${path}`)
       const calls = [
         `SELECT pipeline_kafka.consume_begin('topic', 't')`,
@@ -241,8 +315,11 @@ describe('F36 hostile objects on the search path', () => {
     }
     // The path still decides what a name means.
     await alice.run(`SET search_path = hostile; SELECT pipeline_kafka.consume_begin('topic', 'mine')`)
-    assert.equal(await alice.value(`SELECT target_schema::pg_catalog.text FROM millrace.visible_consumer
-      WHERE target_name OPERATOR(pg_catalog.=) 'mine'`), 'hostile')
+    assert.equal(
+      await alice.value(`SELECT target_schema::pg_catalog.text FROM millrace.visible_consumer
+      WHERE target_name OPERATOR(pg_catalog.=) 'mine'`),
+      'hostile',
+    )
   })
 
   test('every function pins its search_path but the thin ones', async (t) => {

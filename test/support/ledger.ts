@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import type { Cleanup } from './cleanup.ts'
 import type { Database } from './database.ts'
 import { eventually } from './eventually.ts'
-import { begin, consumerOf, type BeginOptions } from './flow.ts'
+import { type BeginOptions, begin, consumerOf } from './flow.ts'
 import { type Message, produce, topicFor } from './topic.ts'
 
 export interface LedgerOptions {
@@ -133,12 +133,13 @@ export class Ledger {
       }
       return wrong !== null || loaded === this.total
     }
-    await eventually(`all ${this.total} messages of ${this.topic}`, there, { deadline: 60_000, ...waiting }).catch(
-      async (error) => {
-        const row = await consumerOf(this.#db, this.topic).catch(() => null)
-        throw new Error(`${error.message}; ${loaded} are there: ${JSON.stringify(row)}`, { cause: error })
-      },
-    )
+    await eventually(`all ${this.total} messages of ${this.topic}`, there, {
+      deadline: 60_000,
+      ...waiting,
+    }).catch(async (error) => {
+      const row = await consumerOf(this.#db, this.topic).catch(() => null)
+      throw new Error(`${error.message}; ${loaded} are there: ${JSON.stringify(row)}`, { cause: error })
+    })
     if (wrong !== null) throw wrong
   }
 

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { after } from 'node:test'
 import { Admin, type CompressionAlgorithmValue, type MessageToProduce, Producer } from '@platformatic/kafka'
 import { afterwards, type Cleanup } from './cleanup.ts'
+import { eventually } from './eventually.ts'
 import { sharedServers } from './servers.ts'
 
 export interface TopicOptions {
@@ -16,7 +17,7 @@ export interface TopicOptions {
   brokers?: string
 }
 
-/** Creates a topic and returns its name; it is deleted after the test. */
+/** Creates a topic, whose partitions then have a leader, and returns its name; it is deleted after the test. */
 export async function topicFor(t: Cleanup, options: TopicOptions = {}): Promise<string> {
   const name = options.name ?? `topic-${randomUUID().slice(0, 13)}`
   const admin = adminOf(options.brokers)
@@ -25,6 +26,11 @@ export async function topicFor(t: Cleanup, options: TopicOptions = {}): Promise<
     partitions: options.partitions ?? 4,
     replicas: 1,
     configs: Object.entries(options.config ?? {}).map(([key, value]) => ({ name: key, value })),
+  })
+  await eventually(`leaders of ${name}`, async () => {
+    const metadata = await admin.metadata({ topics: [name], forceUpdate: true })
+    const partitions = metadata.topics.get(name)?.partitions ?? []
+    return partitions.length > 0 && partitions.every((partition) => partition.leader >= 0)
   })
   afterwards(t, async () => {
     // A test of its own Kafka may have killed it; nothing is left there to delete.
@@ -49,6 +55,8 @@ export interface ProduceOptions {
   compression?: CompressionAlgorithmValue
   /** In a transaction that ends this way. */
   transaction?: 'commit' | 'abort'
+  /** By a producer of its own: the one of the file goes on believing in the number of partitions it once saw. */
+  fresh?: boolean
 }
 
 /** Messages without key and partition go round the partitions in turn. */
@@ -59,13 +67,17 @@ export async function produce(
 ): Promise<void> {
   const records = messages.map((message) => toRecord(topic, message))
   const sending = { compression: options.compression ?? 'none', acks: -1 } as const
-  if (!options.transaction) {
+  if (!options.transaction && !options.fresh) {
     const producer = producerOf(options.brokers)
     for (const chunk of chunksOf(records, 10_000)) await producer.send({ messages: chunk, ...sending })
     return
   }
-  const producer = newProducer(options.brokers, `test-${randomUUID()}`)
+  const producer = newProducer(options.brokers, options.transaction && `test-${randomUUID()}`)
   try {
+    if (!options.transaction) {
+      for (const chunk of chunksOf(records, 10_000)) await producer.send({ messages: chunk, ...sending })
+      return
+    }
     const transaction = await producer.beginTransaction()
     for (const chunk of chunksOf(records, 10_000)) await transaction.send({ messages: chunk, ...sending })
     await transaction[options.transaction]()
@@ -114,15 +126,15 @@ function producerOf(brokers = sharedServers().brokers): Producer {
 }
 
 function newProducer(brokers = sharedServers().brokers, transactionalId?: string): Producer {
-  // Without -1 a transactional producer claims the producer id 0 for its own.
-  const transactional = transactionalId
-    ? { transactionalId, idempotent: true, producerId: -1n, producerEpoch: -1, retryDelay: 50 }
-    : {}
+  // Idempotent: what the client repeats after an error of one partition must not be there twice in the others.
+  // Without -1 a producer with a transactional id claims the producer id 0 for its own.
+  const identity = { idempotent: true, producerId: -1n, producerEpoch: -1 }
   return new Producer({
     clientId: 'millrace-test',
     bootstrapBrokers: brokers.split(','),
     retries: 5,
-    ...transactional,
+    ...identity,
+    ...(transactionalId && { transactionalId, retryDelay: 50 }),
   })
 }
 

@@ -56,15 +56,16 @@ AS $$
   SELECT type FROM walk
 $$;
 
--- Functions of pg_catalog that run nothing but themselves: the immutable ones; of the others those behind operators
+-- All but the functions of pg_catalog that run nothing but themselves. Those are the immutable ones; of the others those behind operators
 -- and casts, unless they take any type (text || anything would run a user's cast), and the names that are used in
 -- defaults and checks. Among the rest are ways to run SQL (query_to_xml) and to convert to a type that is named by
 -- a text (pg_input_is_valid), so a name has to be looked at before it is added.
-CREATE FUNCTION millrace.is_harmless(function oid) RETURNS boolean
+CREATE FUNCTION millrace.dangerous_functions(functions oid[]) RETURNS SETOF oid
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND (
+  SELECT p.oid FROM pg_proc AS p
+  WHERE p.oid = ANY (functions) AND NOT (p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND (
     p.provolatile = 'i'
     OR p.proname = ANY (ARRAY[
       'nextval', 'currval', 'lastval', 'gen_random_uuid', 'uuidv4', 'uuidv7', 'random', 'random_normal',
@@ -81,8 +82,7 @@ AS $$
     OR p.provolatile = 's'
       AND (EXISTS (SELECT FROM pg_operator WHERE oprcode = p.oid) OR EXISTS (SELECT FROM pg_cast WHERE castfunc = p.oid))
       AND NOT EXISTS (
-        SELECT FROM unnest(p.proargtypes) AS a (type) JOIN pg_type AS t ON t.oid = a.type WHERE t.typtype = 'p'))
-  FROM pg_proc AS p WHERE p.oid = function
+        SELECT FROM unnest(p.proargtypes) AS a (type) JOIN pg_type AS t ON t.oid = a.type WHERE t.typtype = 'p')))
 $$;
 
 -- NULL, or what stands in the way, as the end of a sentence about the relation.
@@ -150,13 +150,14 @@ BEGIN
     SELECT unnest(ARRAY[rngcanonical::oid, rngsubdiff::oid]) FROM pg_range WHERE rngtypid = ANY (types)
     UNION
     SELECT millrace.called_functions(expressions));
-  SELECT p.oid INTO offender FROM unnest(functions) AS f (oid) JOIN pg_proc AS p USING (oid)
-  WHERE CASE WHEN trusted THEN p.oid >= 16384 AND NOT millrace.is_trusted(p.proowner)
-    ELSE NOT millrace.is_harmless(p.oid) END
-  LIMIT 1;
+  IF NOT trusted THEN
+    SELECT f INTO offender FROM millrace.dangerous_functions(functions) AS f LIMIT 1;
+    functions := '{}';
+  END IF;
   IF offender IS NULL THEN
-    SELECT p.oid INTO offender FROM millrace.called_functions(domain_expressions) AS f (oid) JOIN pg_proc AS p USING (oid)
-    WHERE p.oid >= 16384 AND NOT millrace.is_trusted(p.proowner)
+    SELECT p.oid INTO offender FROM pg_proc AS p
+    WHERE p.oid = ANY (functions || ARRAY(SELECT millrace.called_functions(domain_expressions)))
+      AND p.oid >= 16384 AND NOT millrace.is_trusted(p.proowner)
     LIMIT 1;
   END IF;
   IF offender IS NULL THEN

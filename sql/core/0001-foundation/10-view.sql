@@ -58,7 +58,7 @@ LEFT JOIN millrace.live_report AS reported
   ON reported.consumer_id = c.id AND reported.code IS NOT NULL AND f.code IS NULL AND c.wanted = 'running'
 LEFT JOIN LATERAL (
   SELECT count(*) AS partitions, sum(o.messages) AS messages, sum(o.skipped) AS skipped, sum(o.bytes) AS bytes,
-    sum(greatest(w.high - o.next_offset, 0)) AS lag, max(o.moved_at) AS moved_at
+    sum(CASE WHEN w.high > o.next_offset THEN w.high - o.next_offset WHEN w.high IS NOT NULL THEN 0 END) AS lag, max(o.moved_at) AS moved_at
   FROM millrace.position AS o
   LEFT JOIN millrace.watermark AS w ON w.cluster = c.cluster AND w.topic = c.topic AND w.partition = o.partition
   WHERE o.consumer_id = c.id
@@ -114,7 +114,8 @@ SELECT
   p.next_offset,
   w.low AS low_watermark,
   w.high AS high_watermark,
-  greatest(w.high - p.next_offset, 0) AS lag,
+  -- A position is newer than the report when a batch was just committed: that is no lag below zero.
+  CASE WHEN w.high > p.next_offset THEN w.high - p.next_offset WHEN w.high IS NOT NULL THEN 0 END AS lag,
   p.moved_at,
   w.reported_at,
   statement_timestamp() - w.reported_at AS age
