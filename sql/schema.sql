@@ -725,6 +725,35 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.daemon_role() TO PUBLIC;
 COMMENT ON FUNCTION millrace.daemon_role() IS 'The role that the daemon works as: the owner of schema millrace.';
 
+CREATE OR REPLACE FUNCTION millrace.dangerous_functions(functions oid[])
+ RETURNS SETOF oid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT p.oid FROM pg_proc AS p
+  WHERE p.oid = ANY (functions) AND NOT (p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND (
+    p.provolatile = 'i'
+    OR p.proname = ANY (ARRAY[
+      'nextval', 'currval', 'lastval', 'gen_random_uuid', 'uuidv4', 'uuidv7', 'random', 'random_normal',
+      'now', 'statement_timestamp', 'transaction_timestamp', 'clock_timestamp', 'timeofday',
+      'txid_current', 'pg_current_xact_id', 'pg_current_wal_lsn', 'pg_backend_pid',
+      'inet_client_addr', 'inet_client_port', 'current_setting', 'current_database', 'current_schema', 'version',
+      'age', 'date_add', 'date_part', 'date_subtract', 'date_trunc', 'extract', 'make_timestamptz', 'timezone',
+      'to_char', 'to_date', 'to_number', 'to_timestamp', 'timestamptz', 'convert', 'convert_from', 'convert_to',
+      'concat', 'concat_ws', 'format', 'array_to_string', 'num_nulls', 'num_nonnulls', 'pg_typeof',
+      'jsonb_path_exists_tz', 'jsonb_path_match_tz', 'to_tsvector', 'to_tsquery', 'plainto_tsquery',
+      'phraseto_tsquery', 'websearch_to_tsquery',
+      'tsvector_update_trigger', 'tsvector_update_trigger_column', 'unique_key_recheck',
+      'RI_FKey_check_ins', 'RI_FKey_check_upd'])
+    OR p.provolatile = 's'
+      AND (EXISTS (SELECT FROM pg_operator WHERE oprcode = p.oid) OR EXISTS (SELECT FROM pg_cast WHERE castfunc = p.oid))
+      AND NOT EXISTS (
+        SELECT FROM unnest(p.proargtypes) AS a (type) JOIN pg_type AS t ON t.oid = a.type WHERE t.typtype = 'p')))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.dangerous_functions(oid[]) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.find_consumer(topic text, target regclass, target_text text, schemas name[], cluster text DEFAULT 'default'::text)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -839,13 +868,14 @@ BEGIN
     SELECT unnest(ARRAY[rngcanonical::oid, rngsubdiff::oid]) FROM pg_range WHERE rngtypid = ANY (types)
     UNION
     SELECT millrace.called_functions(expressions));
-  SELECT p.oid INTO offender FROM unnest(functions) AS f (oid) JOIN pg_proc AS p USING (oid)
-  WHERE CASE WHEN trusted THEN p.oid >= 16384 AND NOT millrace.is_trusted(p.proowner)
-    ELSE NOT millrace.is_harmless(p.oid) END
-  LIMIT 1;
+  IF NOT trusted THEN
+    SELECT f INTO offender FROM millrace.dangerous_functions(functions) AS f LIMIT 1;
+    functions := '{}';
+  END IF;
   IF offender IS NULL THEN
-    SELECT p.oid INTO offender FROM millrace.called_functions(domain_expressions) AS f (oid) JOIN pg_proc AS p USING (oid)
-    WHERE p.oid >= 16384 AND NOT millrace.is_trusted(p.proowner)
+    SELECT p.oid INTO offender FROM pg_proc AS p
+    WHERE p.oid = ANY (functions || ARRAY(SELECT millrace.called_functions(domain_expressions)))
+      AND p.oid >= 16384 AND NOT millrace.is_trusted(p.proowner)
     LIMIT 1;
   END IF;
   IF offender IS NULL THEN
@@ -918,35 +948,6 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.is_ascii_character(text) TO PUBLIC;
-
-CREATE OR REPLACE FUNCTION millrace.is_harmless(function oid)
- RETURNS boolean
- LANGUAGE sql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  SELECT p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND (
-    p.provolatile = 'i'
-    OR p.proname = ANY (ARRAY[
-      'nextval', 'currval', 'lastval', 'gen_random_uuid', 'uuidv4', 'uuidv7', 'random', 'random_normal',
-      'now', 'statement_timestamp', 'transaction_timestamp', 'clock_timestamp', 'timeofday',
-      'txid_current', 'pg_current_xact_id', 'pg_current_wal_lsn', 'pg_backend_pid',
-      'inet_client_addr', 'inet_client_port', 'current_setting', 'current_database', 'current_schema', 'version',
-      'age', 'date_add', 'date_part', 'date_subtract', 'date_trunc', 'extract', 'make_timestamptz', 'timezone',
-      'to_char', 'to_date', 'to_number', 'to_timestamp', 'timestamptz', 'convert', 'convert_from', 'convert_to',
-      'concat', 'concat_ws', 'format', 'array_to_string', 'num_nulls', 'num_nonnulls', 'pg_typeof',
-      'jsonb_path_exists_tz', 'jsonb_path_match_tz', 'to_tsvector', 'to_tsquery', 'plainto_tsquery',
-      'phraseto_tsquery', 'websearch_to_tsquery',
-      'tsvector_update_trigger', 'tsvector_update_trigger_column', 'unique_key_recheck',
-      'RI_FKey_check_ins', 'RI_FKey_check_upd'])
-    OR p.provolatile = 's'
-      AND (EXISTS (SELECT FROM pg_operator WHERE oprcode = p.oid) OR EXISTS (SELECT FROM pg_cast WHERE castfunc = p.oid))
-      AND NOT EXISTS (
-        SELECT FROM unnest(p.proargtypes) AS a (type) JOIN pg_type AS t ON t.oid = a.type WHERE t.typtype = 'p'))
-  FROM pg_proc AS p WHERE p.oid = function
-$function$
-;
-GRANT EXECUTE ON FUNCTION millrace.is_harmless(oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.is_trusted(role oid)
  RETURNS boolean

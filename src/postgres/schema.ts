@@ -3,7 +3,7 @@
 // that everything in it belongs to one role.
 
 import type pg from 'pg'
-import { isMillraceError, MillraceError } from '../errors.ts'
+import { isErrorCode, isMillraceError, MillraceError } from '../errors.ts'
 import { identifier } from './literal.ts'
 import { readMigrations } from './sql-folder.ts'
 
@@ -77,10 +77,12 @@ export async function changing<T>(client: pg.ClientBase, work: (found: Found) =>
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {})
     if (isMillraceError(error)) throw error
-    const { code, severity } = error as { code?: string; severity?: string }
+    const { code, severity, message, detail } = error as pg.DatabaseError
     if (severity === undefined) throw new MillraceError('database-unreachable', { cause: error })
     if (code === '2BP01')
       throw new MillraceError('uninstall-blocked', { reason: dependents(error), cause: error })
+    const own = /^code: (\S+)/.exec(detail ?? '')?.[1]
+    if (own !== undefined && isErrorCode(own)) throw new MillraceError(own, { reason: message, cause: error })
     throw new MillraceError('database-refused', { cause: error, sqlstate: code })
   }
 }

@@ -1,5 +1,7 @@
 // F07 What may pass by itself is waited out: visibly, without blaming a message and without losing or repeating one.
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { databaseFor } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
@@ -94,28 +96,46 @@ test('F07 statements are cancelled under load', async (t) => {
   )
 })
 
-test('F07 a server that becomes read-only is waited for', async (t) => {
+test('F07 a server that is a standby for a while is waited for', async (t) => {
   const server = await postgresFor(t, { settings: { fsync: 'off' } })
   const db = await databaseFor(t, { server })
   await addBroker(db)
-  await promptDaemon(t, db)
+  const daemon = await promptDaemon(t, db)
   const ledger = await Ledger.open(t, db)
   await ledger.produce(1000)
   await ledger.begin()
   await ledger.untilWhole()
-  // sessions that exist already keep their default; a failover ends them
-  const readOnly = async (on: boolean) => {
-    await db.query(`BEGIN READ WRITE; SELECT 1; COMMIT`)
-    const admin = await db.client()
-    await admin.query('SET default_transaction_read_only = off')
-    await admin.query(`ALTER SYSTEM SET default_transaction_read_only = ${on ? 'on' : 'off'}`)
-    await admin.query('SELECT pg_reload_conf()')
-    await admin.end()
+  await server.stop()
+  await writeFile(join(server.dataDirectory, 'standby.signal'), '')
+  await server.start()
+  await ledger.produce(1000)
+  await daemon.waitForLog(/read-only|recovery/)
+  assert.equal(await ledger.check(), 1000)
+  await db.query('SELECT pg_promote()')
+  await ledger.untilWhole()
+  await untilState(db, ledger.topic, 'running')
+})
+
+test('F07 what the database sets for everybody else does not end or refuse a load', async (t) => {
+  const db = await databaseFor(t)
+  await addBroker(db)
+  const ledger = await Ledger.open(t, db)
+  await db.query(`
+    CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+    CREATE TRIGGER be_slow BEFORE INSERT ON ${ledger.table} EXECUTE FUNCTION be_slow();`)
+  await ledger.begin()
+  for (const setting of [
+    'default_transaction_read_only = on',
+    "default_transaction_isolation = 'serializable'",
+    "statement_timeout = '500ms'",
+    "transaction_timeout = '500ms'",
+    "idle_in_transaction_session_timeout = '500ms'",
+  ]) {
+    await db.query(`ALTER DATABASE ${db.name} SET ${setting}`)
   }
-  await readOnly(true)
+  await promptDaemon(t, db)
   await ledger.produce(1000)
   await ledger.untilWhole()
-  await readOnly(false)
 })
 
 test('F07 a disk that is full is waited for', async (t) => {

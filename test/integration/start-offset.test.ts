@@ -90,9 +90,12 @@ test('an offset outside the partition is moved inside, with a warning that SQL a
   await begin(db, topic, 'numbers', { start_offset: 2 })
   await untilRows(db, numbers, [[[2]]])
   const { warning } = await consumerOf(db, topic)
-  assert.equal(warning, 'partition 1: start_offset 2 is past its end 1; started at 1')
+  assert.equal(
+    warning,
+    'start-offset-clamped: start_offset 2 is outside what is there in partition 1, reading starts at 1',
+  )
   const { stdout } = await millrace(['status', '--database', db.url])
-  assert.match(stdout, /start_offset 2 is past its end 1; started at 1/)
+  assert.match(stdout, /start_offset 2 is outside what is there in partition 1/)
 })
 
 test('an offset that retention has removed is moved to the first that is there', async (t) => {
@@ -103,7 +106,7 @@ test('an offset that retention has removed is moved to the first that is there',
   await begin(db, topic, 'numbers', { start_offset: 1 })
   await untilRows(db, numbers, [[[3, 4]]])
   const { warning } = await consumerOf(db, topic)
-  assert.match(warning ?? '', /before its beginning 3; started at 3/)
+  assert.match(warning ?? '', /start_offset 1 is outside what is there in partition 0, reading starts at 3/)
   // the beginning is not offset 0 then either
   await db.query('CREATE TABLE again (n int)')
   await begin(db, topic, 'again', { start_offset: -2 })

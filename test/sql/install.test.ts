@@ -141,7 +141,10 @@ describe('millrace install', () => {
     )
     const before = await names(db)
     const { stderr } = await millrace(['install', '--all', '--database', db.url], { expect: null })
-    assert.match(stderr, /kafka_consume_begin.* exists already and belongs to role bob/)
+    assert.match(
+      stderr,
+      /^millrace: dialect-name-taken: .*kafka_consume_begin.* exists already and belongs to role bob/,
+    )
     await db.run('uninstall')
     assert.deepEqual(await names(db), before)
   })
@@ -183,7 +186,7 @@ describe('millrace uninstall', () => {
       SELECT pipeline_kafka.consume_begin('topic', 'kept')`)
     assert.deepEqual(await db.run('uninstall'), [
       'dialect pipeline_kafka: removed',
-      'schema millrace: removed, with 1 consumers and 1 brokers',
+      'schema millrace: removed (consumers: 1, brokers: 1)',
       'role millrace_admin: kept, it belongs to the whole server',
     ])
     assert.equal(await owner.value('SELECT count(*)::int FROM kept'), 1)

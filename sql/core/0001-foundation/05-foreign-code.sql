@@ -56,10 +56,10 @@ AS $$
   SELECT type FROM walk
 $$;
 
--- All but the functions of pg_catalog that run nothing but themselves. Those are the immutable ones; of the others those behind operators
--- and casts, unless they take any type (text || anything would run a user's cast), and the names that are used in
--- defaults and checks. Among the rest are ways to run SQL (query_to_xml) and to convert to a type that is named by
--- a text (pg_input_is_valid), so a name has to be looked at before it is added.
+-- All but the functions of pg_catalog that run nothing but themselves. Those are the immutable ones; of the others
+-- the ones behind operators and casts, unless they take any type (text || anything would run a user's cast), and
+-- names that are used in defaults and checks. Among the rest are ways to run SQL (query_to_xml) and to convert to a
+-- type that is named by a text (pg_input_is_valid), so a name has to be looked at before it is added.
 CREATE FUNCTION millrace.dangerous_functions(functions oid[]) RETURNS SETOF oid
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
