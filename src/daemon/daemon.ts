@@ -10,12 +10,14 @@ import { ChunkPool } from '../formats/chunk-pool.ts'
 import type { ConsumerSpec } from '../inbound/consumer.ts'
 import { MemoryBudget } from '../inbound/memory-budget.ts'
 import { Pipeline } from '../inbound/pipeline.ts'
+import type { ClusterAccess } from '../kafka/connect.ts'
 import { ResponsePool } from '../kafka/response-pool.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { Session } from '../postgres/session.ts'
 import { SessionPool } from '../postgres/session-pool.ts'
 import { SharedSession } from '../postgres/shared-session.ts'
+import { Bell } from './bell.ts'
 import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
 import { type Installation, isSuperuser, matchSchema, readInstallation } from './identity.ts'
@@ -23,10 +25,13 @@ import { Reports } from './reports.ts'
 import { readWatermarks } from './watcher.ts'
 
 /** Held, shared, by every connected daemon: SQL looks for it to tell whether one is there. */
-const presenceLock = 'SELECT pg_catalog.pg_advisory_lock_shared(1298756723, 1)'
+const presenceLock = 'SELECT pg_catalog.pg_try_advisory_lock_shared(1298756723, 1) AS held'
 
 /** Of the connections allowed, one listens and one serves the short statements. */
 const ownConnections = 2
+
+/** Topics that nobody consumes are looked at so many at a time. */
+const mostWatched = 4
 
 interface Running {
   pipeline: Pipeline
@@ -61,13 +66,14 @@ class Daemon {
   readonly #budget: MemoryBudget
   readonly #responses: ResponsePool
   readonly #reports: Reports
-  #wake: () => void = () => {}
+  readonly #bell = new Bell()
+  readonly #watching = new Set<string>()
   #ended = Promise.withResolvers<void>()
 
   constructor(config: Config, log: Logger) {
     this.#config = config
     this.#log = log
-    const open = (name: string) => () => this.#open(name, { lock_timeout: '10s' })
+    const open = (name: string) => () => this.#open(name)
     this.#shared = new SharedSession(open('control'))
     this.#sessions = new SessionPool(open('pump'), config.database.maxConnections - ownConnections)
     this.#budget = new MemoryBudget(config.daemon.memoryBudget)
@@ -104,44 +110,43 @@ class Daemon {
 
   async stop(): Promise<void> {
     this.#stop.abort()
-    this.#wake()
+    this.#bell.ring()
     await this.#ended.promise
   }
 
-  #open(name: string, settings: Record<string, string>): Promise<Session> {
+  #open(name: string): Promise<Session> {
     const url = this.#config.database.url.reveal()
     const { connectTimeout } = this.#config.database
     const database = describeDatabase(url)
-    return Session.open(url, { applicationName: `millrace ${name}`, connectTimeout, database }, settings)
+    const options = { applicationName: `millrace ${name}`, connectTimeout, database }
+    // no wait for a lock is without an end: whoever holds it, the daemon says what it waits for and can be stopped
+    return Session.open(url, options, { lock_timeout: '10s' })
   }
 
   /** One connection's life: announce, then reconcile at each notification and every now and then. */
   async #reconcileWhileConnected(backoff: Backoff): Promise<void> {
-    const session = await this.#open('listener', {})
+    const session = await this.#open('listener')
     try {
       await matchSchema(session, this.#log)
       const installation = await readInstallation(session)
-      let notified = true
       let lost: Error | null = null
       await session.listen(
         'millrace',
-        () => {
-          notified = true
-          this.#wake()
-        },
+        () => this.#bell.ring(),
         (error) => {
           lost = error
-          this.#wake()
+          this.#bell.ring()
         },
       )
-      await session.query(presenceLock)
+      const [presence] = await session.query<{ held: boolean }>(presenceLock)
+      if (!presence?.held)
+        this.#log.warn('another session holds the lock by which SQL sees that a daemon is there')
       await this.#reports.register(session.pid)
       await this.#announce(session, backoff)
       while (!this.#stop.signal.aborted) {
         if (lost) throw lost
-        notified = false
         await this.#reconcile(session, installation)
-        if (!notified) await this.#sleep()
+        await this.#bell.sleep(this.#config.daemon.reconcileInterval)
       }
     } finally {
       session.close()
@@ -159,14 +164,6 @@ class Daemon {
         'the daemon runs as a superuser; in production give it a role of its own (docs/security.md)',
       )
     }
-  }
-
-  async #sleep(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#wake = resolve
-    const timer = globalThis.setTimeout(resolve, this.#config.daemon.reconcileInterval)
-    await promise
-    clearTimeout(timer)
   }
 
   async #reconcile(session: Session, installation: Installation): Promise<void> {
@@ -212,16 +209,22 @@ class Daemon {
       this.#running.delete(spec.id)
       await this.#reports.forget(pipeline).catch(() => {})
       // another version may be waiting for this one to end
-      this.#wake()
+      this.#bell.ring()
     })
     this.#running.set(spec.id, { pipeline, brokers: brokers.join(' '), ended })
   }
 
-  async #watch(access: Parameters<typeof readWatermarks>[0], topic: string, groupId: string): Promise<void> {
+  /** One look at a time at each topic, however often somebody asks. */
+  async #watch(access: ClusterAccess, topic: string, groupId: string): Promise<void> {
+    const key = JSON.stringify([access.name, topic])
+    if (this.#watching.has(key) || this.#watching.size >= mostWatched) return
+    this.#watching.add(key)
     try {
       await this.#reports.writeMarks(await readWatermarks(access, topic, groupId))
     } catch (error) {
       this.#log.debug({ err: error, topic }, 'the watermarks of a watched topic could not be read')
+    } finally {
+      this.#watching.delete(key)
     }
   }
 

@@ -17,6 +17,7 @@ export class Reports {
   readonly #shared: SharedSession
   readonly #told = new Map<Pipeline, Told>()
   readonly #marks = new Map<string, string>()
+  #backendPid = 0
   #lastSeen = 0
   #lastRates = performance.now()
 
@@ -27,8 +28,16 @@ export class Reports {
 
   /** @param backendPid of the connection that holds the daemon's lock */
   async register(backendPid: number): Promise<void> {
-    await this.#shared.query(registerDaemon, [this.#daemonId, hostname(), process.pid, version, backendPid])
+    this.#backendPid = backendPid
+    await this.#saySeen()
     await this.#shared.query(forgetDaemons)
+    await this.#shared.query(forgetQuestions)
+  }
+
+  /** An upsert: another daemon may have taken this one for dead and forgotten it. */
+  async #saySeen(): Promise<void> {
+    const facts = [this.#daemonId, hostname(), process.pid, version, this.#backendPid]
+    await this.#shared.query(registerDaemon, facts)
     this.#lastSeen = Date.now()
   }
 
@@ -39,13 +48,7 @@ export class Reports {
   /** @param seenInterval milliseconds after which the daemon says again that it lives */
   async write(pipelines: Iterable<Pipeline>, seenInterval: number): Promise<void> {
     const running = [...pipelines]
-    if (Date.now() - this.#lastSeen >= seenInterval) {
-      await this.#shared.query(
-        'UPDATE millrace.daemon SET seen_at = pg_catalog.clock_timestamp() WHERE id = $1',
-        [this.#daemonId],
-      )
-      this.#lastSeen = Date.now()
-    }
+    if (Date.now() - this.#lastSeen >= seenInterval) await this.#saySeen()
     await this.#writeStates(running)
     await this.#writeWatermarks(running)
     for (const pipeline of this.#told.keys()) if (!running.includes(pipeline)) this.#told.delete(pipeline)
@@ -124,6 +127,10 @@ const registerDaemon = `
 /** Those that died without a word; what they reported goes with them. */
 const forgetDaemons = `
   DELETE FROM millrace.daemon WHERE seen_at < pg_catalog.clock_timestamp() - interval '1 hour'`
+
+/** Nobody has asked again for long. */
+const forgetQuestions = `
+  DELETE FROM millrace.watched_topic WHERE asked_at < pg_catalog.clock_timestamp() - interval '1 hour'`
 
 const writeReports = `
   INSERT INTO millrace.report (consumer_id, daemon, state, code, detail, rows_per_second, reported_at)

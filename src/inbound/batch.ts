@@ -4,11 +4,12 @@
 import { setImmediate } from 'node:timers/promises'
 import { type ErrorCode, MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
-import type { BadMessage, Format, Segment } from '../formats/format.ts'
+import type { BadMessage, Encoder, Format, Segment } from '../formats/format.ts'
 import { decompress } from '../kafka/compression.ts'
 import type { RecordBatch } from '../kafka/record-batch.ts'
 import { RecordWalk } from '../kafka/records.ts'
 import { before, type Span } from '../pipeline/span.ts'
+import type { MemoryBudget } from './memory-budget.ts'
 
 /** A span with the record batches that a read_committed reader sees in it; none may be before `from`. */
 export interface FetchedSpan extends Span {
@@ -47,12 +48,27 @@ export interface Batch {
 const sliceBytes = 64 * 1024
 const sliceMilliseconds = 2
 
+class Pace {
+  #start = performance.now()
+
+  /** Lets others run when it is time. */
+  async keep(): Promise<void> {
+    if (performance.now() - this.#start <= sliceMilliseconds) return
+    await setImmediate()
+    this.#start = performance.now()
+  }
+}
+
 /** A tag is a span's index and an offset within it. A span would need 2^40 offsets to reach the next one's. */
 const tagStep = 2 ** 40
 
-export interface BuildLimits {
-  /** The batch ends after the record batch that reaches so many bytes of values. */
-  bytes: number
+export interface BuildParts {
+  format: Format
+  pool: ChunkPool
+  /** Told of what is decompressed; what does not fit into all of it is refused. */
+  budget: MemoryBudget
+  /** The batch ends soon after it has so many bytes of values. */
+  maxBytes: number
 }
 
 /**
@@ -62,45 +78,48 @@ export interface BuildLimits {
  */
 export async function buildBatch(
   spans: FetchedSpan[],
-  format: Format,
-  pool: ChunkPool,
-  limits: BuildLimits,
+  parts: BuildParts,
 ): Promise<{ batch: Batch; rest: FetchedSpan[] }> {
+  const { format, pool } = parts
   const encoder = format.encoder(pool)
   const taken: LoadedSpan[] = []
   let rest: FetchedSpan[] = []
-  let total = 0
+  let room = parts.maxBytes
   let damaged: Unreadable | null = null
-  let sliceStart = performance.now()
+  const pace = new Pace()
   for (const [index, span] of spans.entries()) {
     const counts: BatchCounts = { messages: 0, skipped: 0, bytes: 0 }
     let end = span.to
     for (const [i, batch] of span.batches.entries()) {
       if (batch.baseOffset >= span.to) break
       try {
-        const walk = await openWalk(batch, span, index * tagStep)
-        while (walk.walk(encoder, sliceBytes) && !encoder.bad) {
-          if (performance.now() - sliceStart > sliceMilliseconds) {
-            await setImmediate()
-            sliceStart = performance.now()
-          }
-        }
-        counts.messages += walk.values
-        counts.skipped += walk.empty
-        counts.bytes += walk.valueBytes
-        total += walk.valueBytes
+        const walked = await walkBatch(
+          batch,
+          span,
+          index * tagStep,
+          encoder,
+          parts,
+          room - counts.bytes,
+          pace,
+        )
+        counts.messages += walked.messages
+        counts.skipped += walked.skipped
+        counts.bytes += walked.bytes
+        end = walked.end
       } catch (error) {
         damaged = unreadable(error, index, batch.baseOffset)
       }
       if (encoder.bad || damaged) break
-      if (total >= limits.bytes && batch.lastOffset + 1n < span.to) {
-        end = batch.lastOffset + 1n
-        rest = [{ ...span, from: end, batches: span.batches.slice(i + 1) }]
+      if (counts.bytes >= room && end < span.to) {
+        // a batch that was cut is walked again from where it was cut
+        rest = [{ ...span, from: end, batches: span.batches.slice(end > batch.lastOffset ? i + 1 : i) }]
         break
       }
+      end = span.to
     }
+    room -= counts.bytes
     taken.push({ ...span, to: end, ...counts })
-    if (encoder.bad || damaged || total >= limits.bytes) {
+    if (encoder.bad || damaged || room <= 0) {
       rest = [...rest, ...spans.slice(index + 1)]
       break
     }
@@ -112,7 +131,10 @@ export async function buildBatch(
     // built again without it and what follows: the counts must be those of what is loaded
     giveBack(batch, pool)
     const { index, offset, code, reason } = unloadable
-    const { batch: sound } = await buildBatch(before(taken, index, offset), format, pool, limits)
+    const { batch: sound } = await buildBatch(before(taken, index, offset), {
+      ...parts,
+      maxBytes: Number.MAX_SAFE_INTEGER,
+    })
     const { partition } = taken[index] as LoadedSpan
     return { batch: { ...sound, rejected: { partition, offset, code, reason } }, rest: [] }
   }
@@ -147,21 +169,44 @@ export function giveBack(batch: Batch, pool: ChunkPool): void {
   batch.segments = []
 }
 
-/** @throws MillraceError record-batch-corrupt, compression-unsupported */
-async function openWalk(batch: RecordBatch, span: FetchedSpan, tagBase: number): Promise<RecordWalk> {
+/**
+ * Walks one record batch, until it ends or `room` bytes of values are reached.
+ * @returns what was walked, and the offset after it
+ * @throws MillraceError record-batch-corrupt, compression-unsupported, message-too-large
+ */
+async function walkBatch(
+  batch: RecordBatch,
+  span: FetchedSpan,
+  tagBase: number,
+  encoder: Encoder,
+  { budget }: BuildParts,
+  room: number,
+  pace: Pace,
+): Promise<BatchCounts & { end: bigint }> {
   const where = { partition: span.partition, offset: batch.baseOffset }
-  const records = await decompress(batch.codec, batch.payload, where)
+  const records = await decompress(batch.codec, batch.payload, budget.limit, where)
+  const held = batch.codec === 0 ? 0 : records.length
   const ahead = Number(batch.baseOffset - span.from)
-  const firstDelta = Math.max(0, -ahead)
   const last = span.to <= batch.lastOffset ? span.to - 1n : batch.lastOffset
-  return new RecordWalk(
-    records,
-    batch.records,
-    firstDelta,
-    Number(last - batch.baseOffset),
-    tagBase + ahead,
-    where,
-  )
+  const lastDelta = Number(last - batch.baseOffset)
+  const walk = new RecordWalk(records, batch.records, Math.max(0, -ahead), lastDelta, tagBase + ahead, where)
+  budget.add(held)
+  try {
+    let more = true
+    while (more && !encoder.bad && walk.valueBytes < room) {
+      more = walk.walk(encoder, sliceBytes)
+      await pace.keep()
+    }
+    const end = more ? batch.baseOffset + BigInt(walk.lastWalked) + 1n : last + 1n
+    return {
+      messages: walk.values,
+      skipped: walk.empty,
+      bytes: walk.valueBytes,
+      end: end > last ? last + 1n : end,
+    }
+  } finally {
+    budget.release(held)
+  }
 }
 
 /**

@@ -151,17 +151,22 @@ export function checkIdentity(
   }
 }
 
+/** ON CONFLICT alone would wait for a former owner that has moved the row and sleeps before its COMMIT. */
 const addPositions = `
   INSERT INTO millrace.position (consumer_id, partition, next_offset, cluster_id, topic_id, config_version)
   SELECT $1, new.partition, new.next_offset, $4, $5, $6
     FROM unnest($2::int[], $3::bigint[]) AS new (partition, next_offset)
+   WHERE NOT EXISTS (SELECT FROM millrace.position AS p WHERE p.consumer_id = $1 AND p.partition = new.partition)
+     AND EXISTS (SELECT FROM millrace.consumer AS c
+                  WHERE c.id = $1 AND c.version = $6 AND c.wanted = 'running' AND NOT c.start_pending)
   ON CONFLICT (consumer_id, partition) DO NOTHING`
 
+/** The start of another role's backend is not shown: then the pid decides alone. */
 const readPositions = `
   SELECT p.partition, p.next_offset, p.leader_epoch, p.owner_epoch, p.owner, p.owner_pid,
          p.owner_started::text AS owner_started, p.topic_id, p.cluster_id,
          EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a
-                  WHERE a.pid = p.owner_pid AND a.backend_start = p.owner_started) AS alive
+                  WHERE a.pid = p.owner_pid AND coalesce(a.backend_start = p.owner_started, true)) AS alive
     FROM millrace.position AS p
    WHERE p.consumer_id = $1 AND ($2::int[] IS NULL OR p.partition = ANY ($2))
    ORDER BY p.partition`
@@ -169,7 +174,7 @@ const readPositions = `
 const endBackends = `
   SELECT pg_catalog.pg_terminate_backend(a.pid)
     FROM unnest($1::int[], $2::timestamptz[]) AS o (pid, started)
-    JOIN pg_catalog.pg_stat_activity AS a ON a.pid = o.pid AND a.backend_start = o.started`
+    JOIN pg_catalog.pg_stat_activity AS a ON a.pid = o.pid AND coalesce(a.backend_start = o.started, true)`
 
 const takePositions = `
   UPDATE millrace.position AS p

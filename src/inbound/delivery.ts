@@ -70,8 +70,9 @@ export class Delivery {
 
   /** Builds a batch and counts its memory. */
   async build(spans: FetchedSpan[], bytes: number): Promise<{ batch: Batch; rest: FetchedSpan[] }> {
-    const built = await buildBatch(spans, this.#parts.format, this.#parts.chunks, { bytes })
-    this.#parts.budget.add(built.batch.size)
+    const { format, chunks, budget } = this.#parts
+    const built = await buildBatch(spans, { format, pool: chunks, budget, maxBytes: bytes })
+    budget.add(built.batch.size)
     return built
   }
 

@@ -49,6 +49,8 @@ export interface FetchLoopOptions {
   responses: ResponsePool
   handover: Handover<Fetched>
   onWatermarks: (marks: Watermarks) => void
+  /** A response without any error came. */
+  onHealthy: () => void
   signal: AbortSignal
 }
 
@@ -71,6 +73,8 @@ const kafkaErrors = {
  */
 export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
   const { fetchConnection, topic, readings, budget, handover, signal } = options
+  // the broker fills a response in the order of the request: who was served goes to the end (KIP-41)
+  let order = [...readings.keys()]
   let size = smallestFetch
   while (!signal.aborted) {
     await budget.reserve(size, signal)
@@ -83,24 +87,26 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
         maxWait: options.maxWait,
         minBytes: 1,
         maxBytes: size,
-        partitions: [...readings].map(([partition, reading]) => ({
-          partition,
-          offset: reading.offset,
-          currentLeaderEpoch: topic.partitions[partition]?.leaderEpoch ?? -1,
-          lastFetchedEpoch: reading.epoch,
-          maxBytes: size,
-        })),
+        partitions: order.map((partition) => {
+          const { offset, epoch } = readings.get(partition) as Reading
+          const currentLeaderEpoch = topic.partitions[partition]?.leaderEpoch ?? -1
+          return { partition, offset, currentLeaderEpoch, lastFetchedEpoch: epoch, maxBytes: size }
+        }),
       })
       memory = response.memory
       if (signal.aborted) return
       if (response.errorCode !== 0) throw new LeadershipMoved(`Fetch: error ${response.errorCode}`)
-      const { spans, bytes, caughtUp } = take(response.partitions, options)
+      const { spans, bytes, caughtUp, problem } = take(response.partitions, options)
       budget.add(bytes - reserved)
       reserved = bytes
       if (spans.length > 0 && (await handover.push({ spans, reserved, memory: [memory], caughtUp }))) {
         reserved = 0
         memory = null
       }
+      if (problem) throw problem
+      options.onHealthy()
+      const served = new Set(spans.map((span) => span.partition))
+      order = [...order.filter((partition) => !served.has(partition)), ...served]
       size = bytes * 2 >= size ? Math.min(size * 4, options.maxBytes) : Math.max(smallestFetch, size >> 1)
     } finally {
       budget.release(reserved)
@@ -109,33 +115,50 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
   }
 }
 
-function take(
-  partitions: FetchedPartition[],
-  options: FetchLoopOptions,
-): { spans: FetchedSpan[]; bytes: number; caughtUp: boolean } {
-  const spans: FetchedSpan[] = []
-  let bytes = 0
-  let caughtUp = true
+interface Taken {
+  spans: FetchedSpan[]
+  /** Of their records. */
+  bytes: number
+  caughtUp: boolean
+  /** What is wrong with one of the partitions; what came of the others is not lost by it. */
+  problem: unknown
+}
+
+function take(partitions: FetchedPartition[], options: FetchLoopOptions): Taken {
+  const taken: Taken = { spans: [], bytes: 0, caughtUp: true, problem: null }
   for (const fetched of partitions) {
     const reading = options.readings.get(fetched.partition)
     if (!reading) continue
-    checkPartition(fetched, reading, options.topic.name)
-    options.onWatermarks({
-      partition: fetched.partition,
-      low: fetched.logStartOffset,
-      high: fetched.highWatermark,
-      lastStable: fetched.lastStableOffset,
-    })
-    const span = spanOf(fetched, reading, options.topic.name)
-    if (span) {
-      spans.push(span)
-      bytes += fetched.records.length
-      reading.offset = span.to
-      reading.epoch = span.leaderEpoch
+    try {
+      takePartition(fetched, reading, options, taken)
+    } catch (error) {
+      taken.problem ??= error
     }
-    if (reading.offset < fetched.lastStableOffset) caughtUp = false
   }
-  return { spans, bytes, caughtUp }
+  return taken
+}
+
+function takePartition(
+  fetched: FetchedPartition,
+  reading: Reading,
+  options: FetchLoopOptions,
+  taken: Taken,
+): void {
+  checkPartition(fetched, reading, options.topic.name)
+  options.onWatermarks({
+    partition: fetched.partition,
+    low: fetched.logStartOffset,
+    high: fetched.highWatermark,
+    lastStable: fetched.lastStableOffset,
+  })
+  const span = spanOf(fetched, reading, options.topic.name)
+  if (span) {
+    taken.spans.push(span)
+    taken.bytes += fetched.records.length
+    reading.offset = span.to
+    reading.epoch = span.leaderEpoch
+  }
+  if (reading.offset < fetched.lastStableOffset) taken.caughtUp = false
 }
 
 function spanOf(fetched: FetchedPartition, reading: Reading, topic: string): FetchedSpan | null {

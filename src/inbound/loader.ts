@@ -107,7 +107,9 @@ function movePositions(session: Session, claim: Claim, target: Target, spans: Lo
 function lockTarget(session: Session, target: Target): string {
   if (!target.lockable) return ''
   const lock = `LOCK TABLE ${target.relation} IN ROW EXCLUSIVE MODE;`
-  return target.owner === session.user ? lock : `SET LOCAL ROLE ${identifier(target.owner)}; ${lock} RESET ROLE;`
+  return target.owner === session.user
+    ? lock
+    : `SET LOCAL ROLE ${identifier(target.owner)}; ${lock} RESET ROLE;`
 }
 
 /** @throws TargetRefused */

@@ -98,6 +98,8 @@ async function record(
     })
     const partitions = offsets.map((_, partition) => partition)
     const overwrite = asked !== null
+    // what a former topic of this name had more of is not continued
+    if (overwrite) await session.query(forgetBeyond, [spec.id, offsets.length])
     await session.query(overwrite ? `${insertPositions} ${andOverwrite}` : `${insertPositions} ${orKeep}`, [
       spec.id,
       partitions,
@@ -121,6 +123,8 @@ const insertPositions = `
   SELECT $1, new.partition, new.next_offset, $4, $5, $6
     FROM unnest($2::int[], $3::bigint[]) AS new (partition, next_offset)
   ON CONFLICT (consumer_id, partition)`
+
+const forgetBeyond = 'DELETE FROM millrace.position WHERE consumer_id = $1 AND partition >= $2'
 
 const orKeep = 'DO NOTHING'
 

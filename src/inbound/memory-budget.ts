@@ -31,7 +31,9 @@ export class MemoryBudget {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const waiter = { bytes, resolve }
     const abandon = () => {
-      this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
+      const index = this.#waiting.indexOf(waiter)
+      if (index < 0) return // served already, in this same turn of the event loop
+      this.#waiting.splice(index, 1)
       this.#serve()
       reject(signal.reason)
     }

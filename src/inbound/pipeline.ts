@@ -164,14 +164,10 @@ export class Pipeline {
 
   /** Finds where to start, once for each call that asks for it; and makes sure that what is stored is continued. */
   async #locate(client: TopicClient, topic: Topic): Promise<void> {
-    const { spec, shared, settings } = this.#parts
+    const { spec, shared } = this.#parts
     const identity = { clusterId: topic.clusterId, topicId: topic.id }
     const located = await shared.use((session) => readLocated(session, spec))
-    if (!located) {
-      // another version of the consumer is on its way, or its end: the reconciler brings it
-      await setTimeout(settings.metadataInterval, undefined, { signal: this.#stop.signal })
-      throw new Changed()
-    }
+    if (!located) return this.#waitForChange()
     if (!located.pending) {
       for (const stored of located.positions) checkIdentity(stored, identity)
       return
@@ -179,7 +175,15 @@ export class Pipeline {
     this.#enter('locating')
     const [start, end] = [await client.offsets('start'), await client.offsets('end')]
     await evictOwners(shared, { ...this.#ownership(), consumerId: spec.id }, null, this.#stop.signal)
-    await shared.use((session) => locate(session, spec, { ...identity, start, end }))
+    if (!(await shared.use((session) => locate(session, spec, { ...identity, start, end })))) {
+      await this.#waitForChange()
+    }
+  }
+
+  /** Another version of the consumer is on its way, or its end: the reconciler brings it. @throws Changed */
+  async #waitForChange(): Promise<never> {
+    await setTimeout(this.#parts.settings.metadataInterval, undefined, { signal: this.#stop.signal })
+    throw new Changed()
   }
 
   /** Deals with what happens while the membership lasts. @throws what ends it */

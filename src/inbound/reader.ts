@@ -19,6 +19,8 @@ export interface TopicSource {
 
 export interface ReaderOptions {
   source: TopicSource
+  /** The topic that the positions belong to, and no other of its name. */
+  topicId: string
   readings: Map<number, Reading>
   budget: MemoryBudget
   responses: ResponsePool
@@ -46,25 +48,42 @@ const final: readonly string[] = [
  * @throws MillraceError with a code of `final`
  */
 export async function readPartitions(options: ReaderOptions): Promise<'stopped' | 'topic-gone'> {
-  const { signal, source } = options
+  // what ends one of the groups ends all of them
+  const round = new AbortController()
+  const signal = AbortSignal.any([options.signal, round.signal])
+  return readGroup({ ...options, signal }, round)
+}
+
+/** Reads partitions that have one leader now; where leadership is divided, each part becomes a group of its own. */
+async function readGroup(options: ReaderOptions, round: AbortController): Promise<'stopped' | 'topic-gone'> {
+  const { signal, source, readings } = options
   const backoff = new Backoff(options.retry.min, options.retry.max)
-  let topicId: string | null = null
   let troubled = false
-  const onWatermarks = (marks: Watermarks) => {
+  const onHealthy = () => {
     backoff.reset()
     if (troubled) options.onRecovered()
     troubled = false
-    options.onWatermarks(marks)
   }
   while (!signal.aborted) {
     try {
       const topic = await source.describe()
-      if (!topic || (topicId !== null && topic.id !== topicId)) return 'topic-gone'
-      topicId = topic.id
-      await readLeaders(topic, { ...options, onWatermarks })
+      if (topic?.id !== options.topicId) {
+        round.abort()
+        return 'topic-gone'
+      }
+      const byLeader = Map.groupBy(readings, ([partition]) => topic.partitions[partition]?.leader ?? -1)
+      if (byLeader.size === 1) await readLeader(topic, readings, options, onHealthy)
+      else {
+        const groups = [...byLeader.values()].map((part) => ({ ...options, readings: new Map(part) }))
+        const ends = await Promise.all(groups.map((group) => readGroup(group, round)))
+        return ends.find((end) => end !== 'stopped') ?? 'stopped'
+      }
     } catch (error) {
+      if (error instanceof MillraceError && final.includes(error.code)) {
+        round.abort()
+        throw error
+      }
       if (signal.aborted) break
-      if (error instanceof MillraceError && final.includes(error.code)) throw error
       // a leader that moves is found again with the next metadata; only what lasts is worth saying
       if (backoff.attempts > 2 || error instanceof MillraceError) {
         troubled = true
@@ -76,32 +95,15 @@ export async function readPartitions(options: ReaderOptions): Promise<'stopped' 
   return 'stopped'
 }
 
-/** One loop for each leader; when one of them ends, all do. */
-async function readLeaders(topic: Topic, options: ReaderOptions): Promise<void> {
-  const byLeader = Map.groupBy(options.readings, ([partition]) => topic.partitions[partition]?.leader ?? -1)
-  const round = new AbortController()
-  const signal = AbortSignal.any([options.signal, round.signal])
-  const loops = [...byLeader].map(async ([leader, readings]) => {
-    try {
-      await readLeader(topic, leader, new Map(readings), options, signal)
-    } finally {
-      round.abort()
-    }
-  })
-  const outcomes = await Promise.allSettled(loops)
-  for (const outcome of outcomes) {
-    if (outcome.status === 'rejected' && outcome.reason?.name !== 'AbortError') throw outcome.reason
-  }
-}
-
 async function readLeader(
   topic: Topic,
-  leader: number,
   readings: Map<number, Reading>,
   options: ReaderOptions,
-  signal: AbortSignal,
+  onHealthy: () => void,
 ): Promise<void> {
-  const broker = topic.brokers.get(leader)
+  const { signal } = options
+  const [partition] = readings.keys()
+  const broker = topic.brokers.get(topic.partitions[partition ?? -1]?.leader ?? -1)
   if (!broker) throw new Error('a partition has no leader now')
   const fetchConnection = await openFetchConnection(options.source.access, options.responses, broker)
   // closing the connection is what ends a Fetch that waits at the broker
@@ -109,7 +111,7 @@ async function readLeader(
   signal.addEventListener('abort', close, { once: true })
   try {
     if (signal.aborted) return
-    await fetchLoop({ ...options, fetchConnection, topic, readings, signal })
+    await fetchLoop({ ...options, fetchConnection, topic, readings, onHealthy })
   } finally {
     signal.removeEventListener('abort', close)
     close()

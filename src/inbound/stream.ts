@@ -86,6 +86,7 @@ export class Stream {
     }
     return readPartitions({
       ...this.#parts,
+      topicId: this.#parts.claim.topicId,
       readings,
       handover: this.#handover,
       maxWait: this.#wait,

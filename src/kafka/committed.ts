@@ -13,6 +13,7 @@ export interface AbortedTransaction {
 /** What a control batch's only record says: key = version int16, type int16 (0 abort, 1 commit). */
 function isAbortMarker(batch: RecordBatch): boolean {
   const payload = batch.payload
+  if (batch.records === 0) return false // the log cleaner keeps the empty batch of a marker that it removed
   let at = 0
   const skipVarint = () => {
     while ((payload[at++] as number) & 0x80) {}

@@ -26,6 +26,8 @@ export class RecordWalk {
   empty = 0
   /** Bytes of the values that went to the sink. */
   valueBytes = 0
+  /** The offset delta of the record that was walked last. */
+  lastWalked = -1
 
   /**
    * @param bytes the batch's records, uncompressed
@@ -65,6 +67,7 @@ export class RecordWalk {
     const tagBase = this.#tagBase
     let at = this.#at
     let left = this.#left
+    let lastWalked = this.lastWalked
     let values = 0
     let empty = 0
     let valueBytes = 0
@@ -112,10 +115,12 @@ export class RecordWalk {
           empty++
         }
       }
+      lastWalked = delta
       at = recordEnd // headers are passed over
     }
     this.#at = at
     this.#left = left
+    this.lastWalked = lastWalked
     this.values += values
     this.empty += empty
     this.valueBytes += valueBytes

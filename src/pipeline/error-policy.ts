@@ -12,6 +12,7 @@ export type Verdict = 'message' | 'retry' | 'person'
 const byClass: Record<string, Verdict> = {
   '08': 'retry', // connection exception
   '09': 'message', // triggered action exception
+  '20': 'message', // case not found, in a trigger
   '21': 'message', // cardinality violation
   '22': 'message', // data exception
   '23': 'message', // integrity constraint violation

@@ -9,18 +9,7 @@ import { holds } from './property.ts'
 import type { Dialect } from './records.ts'
 
 // not JOHAB: PostgreSQL refuses the very characters that it makes
-const encodings = [
-  'SJIS',
-  'SHIFT_JIS_2004',
-  'BIG5',
-  'GBK',
-  'UHC',
-  'GB18030',
-  'JOHAB',
-  'EUC_JP',
-  'LATIN1',
-  'WIN1251',
-]
+const encodings = ['SJIS', 'SHIFT_JIS_2004', 'BIG5', 'GBK', 'UHC', 'GB18030', 'EUC_JP', 'LATIN1', 'WIN1251']
 
 const dialects: Dialect[] = [
   { format: 'text' },

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { ChunkPool } from '../../src/formats/chunk-pool.ts'
 import { createFormat } from '../../src/formats/format.ts'
 import { type Batch, buildBatch, type FetchedSpan, giveBack } from '../../src/inbound/batch.ts'
+import { MemoryBudget } from '../../src/inbound/memory-budget.ts'
 import { readRecordBatches } from '../../src/kafka/record-batch.ts'
 import { batchBytes, type LoggedBatch } from '../kafka/log-segment.ts'
 
@@ -19,7 +20,11 @@ const format = createFormat({
   serverVersion: 180000,
 })
 
-const everything = { bytes: Number.MAX_SAFE_INTEGER }
+const budget = new MemoryBudget(1_000_000)
+
+function build(spans: FetchedSpan[], maxBytes = Number.MAX_SAFE_INTEGER) {
+  return buildBatch(spans, { format, pool: new ChunkPool(), budget, maxBytes })
+}
 
 function spanOf(partition: number, batches: LoggedBatch[], from?: bigint, leaderEpoch = 0): FetchedSpan {
   const read = batches.flatMap((batch) => readRecordBatches(batchBytes(batch)))
@@ -42,7 +47,7 @@ const boundsOf = (spans: { partition: number; from: bigint; to: bigint }[]) =>
 
 test('spans become their messages and counts', async () => {
   const spans = [spanOf(0, [logged(5n, ['a', null, 'bb'])]), spanOf(3, [logged(0n, ['', 'c'])])]
-  const { batch, rest } = await buildBatch(spans, format, new ChunkPool(), everything)
+  const { batch, rest } = await build(spans)
   assert.deepEqual(linesOf(batch), ['a', 'bb', 'c'])
   assert.deepEqual(
     batch.spans.map(({ messages, skipped, bytes }) => [messages, skipped, bytes]),
@@ -59,18 +64,13 @@ test('spans become their messages and counts', async () => {
 })
 
 test('what is before the position in a record batch is passed over', async () => {
-  const { batch } = await buildBatch(
-    [spanOf(0, [logged(10n, ['a', 'b', 'c', 'd'])], 12n)],
-    format,
-    new ChunkPool(),
-    everything,
-  )
+  const { batch } = await build([spanOf(0, [logged(10n, ['a', 'b', 'c', 'd'])], 12n)])
   assert.deepEqual(linesOf(batch), ['c', 'd'])
 })
 
 test('a span without any message moves the position all the same', async () => {
   const span = { partition: 0, from: 4n, to: 9n, leaderEpoch: 6, batches: [] }
-  const { batch } = await buildBatch([span], format, new ChunkPool(), everything)
+  const { batch } = await build([span])
   assert.deepEqual(batch.segments, [])
   assert.deepEqual(boundsOf(batch.spans), [[0, 4n, 9n]])
   assert.equal(batch.spans[0]?.leaderEpoch, 6)
@@ -82,7 +82,7 @@ test('a message that COPY must not see ends the batch, with its partition and of
     spanOf(1, [logged(2n ** 60n, ['c', 'd', 'bad\\', 'e'])]),
     spanOf(2, [logged(0n, ['f'])]),
   ]
-  const { batch, rest } = await buildBatch(spans, format, new ChunkPool(), everything)
+  const { batch, rest } = await build(spans)
   assert.deepEqual(linesOf(batch), ['a', 'b', 'c', 'd'])
   assert.deepEqual(boundsOf(batch.spans), [
     [0, 5n, 7n],
@@ -94,12 +94,7 @@ test('a message that COPY must not see ends the batch, with its partition and of
 })
 
 test('the first message of all being bad leaves nothing to load', async () => {
-  const { batch } = await buildBatch(
-    [spanOf(0, [logged(7n, ['\\.', 'a'])])],
-    format,
-    new ChunkPool(),
-    everything,
-  )
+  const { batch } = await build([spanOf(0, [logged(7n, ['\\.', 'a'])])])
   assert.deepEqual([batch.spans, batch.segments], [[], []])
   assert.equal(batch.rejected?.offset, 7n)
   assert.equal(batch.rejected?.code, 'copy-end-marker')
@@ -118,7 +113,7 @@ test('a record batch that cannot be read ends the batch; what precedes it is loa
   ] as const) {
     const after = readRecordBatches(batchBytes(logged(3n, ['d'])))
     const span = { partition: 4, from: 0n, to: 4n, leaderEpoch: 0, batches: [...good, ...bad, ...after] }
-    const { batch, rest } = await buildBatch([span], format, new ChunkPool(), everything)
+    const { batch, rest } = await build([span])
     assert.deepEqual(linesOf(batch), ['a', 'b'], code)
     assert.deepEqual(boundsOf(batch.spans), [[4, 0n, 2n]])
     assert.deepEqual([batch.rejected?.partition, batch.rejected?.offset, batch.rejected?.code], [4, 2n, code])
@@ -135,9 +130,9 @@ test('the leader epoch is that of what is right before the end, also of what nob
   )
   // offset 4 is the marker of a transaction, written under epoch 3
   const span = { partition: 0, from: 0n, to: 5n, leaderEpoch: 3, batches: read }
-  const whole = await buildBatch([span], format, new ChunkPool(), everything)
+  const whole = await build([span])
   assert.equal(whole.batch.spans[0]?.leaderEpoch, 3)
-  const part = await buildBatch([span], format, new ChunkPool(), { bytes: 1 })
+  const part = await build([span], 1)
   assert.deepEqual(boundsOf(part.batch.spans), [[0, 0n, 2n]])
   assert.equal(part.batch.spans[0]?.leaderEpoch, 1)
   assert.deepEqual(boundsOf(part.rest), [[0, 2n, 5n]])
@@ -175,7 +170,7 @@ test('built in pieces of any size, every message is there once and in order (pro
         const covered = new Map<number, bigint>()
         let left = spans
         while (left.length > 0) {
-          const { batch, rest } = await buildBatch(left, format, pool, { bytes: limit })
+          const { batch, rest } = await buildBatch(left, { format, pool, budget, maxBytes: limit })
           lines.push(...linesOf(batch))
           for (const span of batch.spans) {
             assert.equal(span.from, covered.get(span.partition) ?? 100n, 'one piece continues the other')
@@ -192,4 +187,29 @@ test('built in pieces of any size, every message is there once and in order (pro
       },
     ),
   )
+})
+
+test('a batch is cut inside a record batch, which is walked again from there', async () => {
+  const value = 'x'.repeat(40_000)
+  const span = spanOf(0, [{ ...logged(10n, Array(8).fill(value)), codec: 'gzip' }])
+  const ends: bigint[] = []
+  const lines: string[] = []
+  for (let left = [span]; left.length > 0; ) {
+    const { batch, rest } = await build(left, 100_000)
+    lines.push(...linesOf(batch))
+    ends.push(batch.spans[0]!.to)
+    assert.equal(batch.spans[0]!.messages, Number(batch.spans[0]!.to - batch.spans[0]!.from))
+    left = rest
+  }
+  assert.ok(ends.length > 1 && ends.at(-1) === 18n, String(ends))
+  assert.deepEqual(lines, Array(8).fill(value))
+  assert.equal(budget.used, 0)
+})
+
+test('a record batch that outgrows the memory budget when decompressed ends the batch', async () => {
+  const bomb = logged(2n, Array(20).fill('0'.repeat(100_000)))
+  const spans = [spanOf(0, [logged(0n, ['a', 'b'])]), spanOf(1, [{ ...bomb, codec: 'gzip' }])]
+  const { batch } = await build(spans)
+  assert.deepEqual(linesOf(batch), ['a', 'b'])
+  assert.deepEqual([batch.rejected?.offset, batch.rejected?.code], [2n, 'message-too-large'])
 })

@@ -56,3 +56,17 @@ test('what turned out larger makes the next one wait longer', async () => {
   await next
   assert.equal(budget.used, 20)
 })
+
+test('one who is served and gives up in the same turn takes nobody else along', async () => {
+  const budget = new MemoryBudget(10)
+  const patient = new AbortController()
+  const hasty = new AbortController()
+  await budget.reserve(10, patient.signal)
+  const first = budget.reserve(10, hasty.signal)
+  const second = budget.reserve(10, patient.signal)
+  budget.release(10)
+  hasty.abort()
+  await first
+  budget.release(10)
+  await second
+})

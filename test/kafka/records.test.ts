@@ -25,7 +25,7 @@ async function walked(
 ) {
   const [batch] = readRecordBatches(bytes)
   assert.ok(batch)
-  const records = await decompress(batch.codec, batch.payload, place)
+  const records = await decompress(batch.codec, batch.payload, 2 ** 30, place)
   const sink = new Collected()
   const { first = 0, last = 2 ** 31 - 1, tagBase = 0, slice = Number.MAX_SAFE_INTEGER } = options
   const walk = new RecordWalk(records, batch.records, first, last, tagBase, place)
@@ -129,10 +129,23 @@ test('whatever the bytes of the records are, the walk ends: with values or with 
 test('what cannot be decompressed is damage, what nobody knows has its own code', async () => {
   for (const codec of [1, 2, 3, 4]) {
     await assert.rejects(
-      decompress(codec, Buffer.from('this is not compressed'), place),
+      decompress(codec, Buffer.from('this is not compressed'), 2 ** 30, place),
       { code: 'record-batch-corrupt' },
       `codec ${codec}`,
     )
   }
-  await assert.rejects(decompress(5, Buffer.from('x'), place), { code: 'compression-unsupported' })
+  await assert.rejects(decompress(5, Buffer.from('x'), 2 ** 30, place), { code: 'compression-unsupported' })
+})
+
+test('what would outgrow the limit is refused, by every codec', async () => {
+  const records = Array.from({ length: 3 }, (_, delta) => ({ delta, value: Buffer.alloc(100_000, 'ab') }))
+  for (const compression of ['gzip', 'snappy', 'lz4', 'zstd'] as const) {
+    const [batch] = readRecordBatches(batchBytes({ baseOffset: 0n, records, codec: compression }))
+    assert.ok(batch)
+    const whole = await decompress(batch.codec, batch.payload, 400_000, place)
+    assert.ok(whole.length > 300_000, compression)
+    await assert.rejects(decompress(batch.codec, batch.payload, 100_000, place), {
+      code: 'message-too-large',
+    })
+  }
 })

@@ -68,7 +68,7 @@ export async function produce(
   const records = messages.map((message) => toRecord(topic, message))
   const sending = { compression: options.compression ?? 'none', acks: -1 } as const
   if (!options.transaction && !options.fresh) {
-    const producer = producerOf(options.brokers)
+    const producer = await producerFor(topic, options.brokers)
     for (const chunk of chunksOf(records, 10_000)) await producer.send({ messages: chunk, ...sending })
     return
   }
@@ -106,7 +106,8 @@ function* chunksOf<T>(items: T[], size: number): Generator<T[]> {
 }
 
 const admins = new Map<string, Admin>()
-const producers = new Map<string, Producer>()
+const producers = new Map<string, { producer: Producer; topicIds: Map<string, string> }>()
+const opened: Producer[] = []
 
 /** One admin client per Kafka and test file; closed at the end of the file. */
 export function adminOf(brokers = sharedServers().brokers): Admin {
@@ -117,11 +118,23 @@ export function adminOf(brokers = sharedServers().brokers): Admin {
   return admin
 }
 
-function producerOf(brokers = sharedServers().brokers): Producer {
+/** Another one after a topic was created again: the numbers that make sending idempotent belong to the old one. */
+async function producerFor(topic: string, brokers = sharedServers().brokers): Promise<Producer> {
+  const { topics } = await adminOf(brokers).metadata({
+    topics: [topic],
+    forceUpdate: true,
+    autocreateTopics: true,
+  })
+  const id = topics.get(topic)!.id
   const present = producers.get(brokers)
-  if (present) return present
+  if (present && (present.topicIds.get(topic) ?? id) === id) {
+    present.topicIds.set(topic, id)
+    return present.producer
+  }
+  // The former one may still be sending for somebody else; it is closed at the end of the file, too.
   const producer = newProducer(brokers)
-  producers.set(brokers, producer)
+  opened.push(producer)
+  producers.set(brokers, { producer, topicIds: new Map([[topic, id]]) })
   return producer
 }
 
@@ -139,5 +152,5 @@ function newProducer(brokers = sharedServers().brokers, transactionalId?: string
 }
 
 after(async () => {
-  for (const client of [...admins.values(), ...producers.values()]) await client.close()
+  for (const client of [...admins.values(), ...opened]) await client.close()
 })
