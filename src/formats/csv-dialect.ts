@@ -26,7 +26,7 @@ export function csvDialect(options: FormatOptions): CsvDialect {
     options: characters,
     quote: quote.charCodeAt(0),
     escape: characters.escape === quote ? -1 : characters.escape.charCodeAt(0),
-    width: embeddingWidth(options.encoding),
+    width: embeddingWidth(options.encoding, options.databaseEncoding),
     marker: marker === null ? null : Buffer.from(marker),
   }
 }

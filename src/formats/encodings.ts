@@ -7,8 +7,10 @@
 /** Bytes of the character that begins at `at`; `end` bounds it. For a byte below 0x80 it is not asked. */
 export type CharacterWidth = (bytes: Buffer, at: number, end: number) => number
 
-/** @returns null for an encoding that embeds no ASCII bytes */
-export function embeddingWidth(encoding: string | null): CharacterWidth | null {
+/** @returns null where a byte below 0x80 is always a character */
+export function embeddingWidth(encoding: string | null, databaseEncoding?: string): CharacterWidth | null {
+  // not converted, so COPY takes half a character for a whole one
+  if (databaseEncoding === 'SQL_ASCII') return null
   switch (encoding?.toLowerCase().replace(/[^a-z0-9]/g, '')) {
     case 'sjis':
     case 'shiftjis':

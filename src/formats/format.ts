@@ -2,13 +2,14 @@
 // read from the same lines in a file. A message is loaded whole or not at all, and one that cannot be loaded
 // never changes what becomes of its neighbours.
 
+import type { ErrorCode } from '../errors.ts'
 import type { ChunkPool } from './chunk-pool.ts'
 import { createCsv } from './csv.ts'
 import { createJson } from './json.ts'
 import { createText } from './text.ts'
 
 /** Why a message may not go into COPY, found by looking at its bytes. */
-export type BadCode =
+export type BadCode = Documented<
   | 'trailing-backslash'
   | 'copy-end-marker'
   | 'carriage-return'
@@ -16,6 +17,9 @@ export type BadCode =
   | 'json-invalid'
   | 'json-not-object'
   | 'json-no-columns'
+>
+
+type Documented<Code extends ErrorCode> = Code
 
 export interface BadMessage {
   tag: number
@@ -88,6 +92,8 @@ export interface FormatOptions {
   escape: string | null
   /** PostgreSQL's name of the messages' encoding; null is the connection's client_encoding, taken to be UTF8. */
   encoding: string | null
+  /** The database's own. Nothing is converted into SQL_ASCII: there COPY looks at the bytes as they come. */
+  databaseEncoding?: string
   target: Target
   /** As server_version_num has it: 180004. */
   serverVersion: number

@@ -3,7 +3,7 @@
 
 import { copyStatement } from './copy-statement.ts'
 import type { Format, FormatOptions } from './format.ts'
-import { defaultMarker, JsonColumnsEncoder, planColumns } from './json-columns.ts'
+import { defaultMarker, JsonColumnsEncoder } from './json-columns.ts'
 import { JsonWholeEncoder } from './json-whole.ts'
 
 export function createJson({ target, serverVersion }: FormatOptions): Format {
@@ -16,12 +16,13 @@ export function createJson({ target, serverVersion }: FormatOptions): Format {
       copyStatement: ({ columns }) => copyStatement(target, columns, options),
     }
   }
-  const plan = planColumns(target, serverVersion)
+  const marksDefaults = serverVersion >= 160000
   // without a default in the relation the option would only cost COPY time
-  const marker = plan.marksDefaults && plan.hasDefault.includes(1) ? defaultMarker.toString() : null
+  const marker =
+    marksDefaults && target.columns.some(({ hasDefault }) => hasDefault) ? `${defaultMarker}` : null
   return {
     name: 'json',
-    encoder: (pool) => new JsonColumnsEncoder(pool, plan),
+    encoder: (pool) => new JsonColumnsEncoder(pool, target.columns, marksDefaults),
     copyStatement: ({ columns }) => copyStatement(target, columns, { ...options, default: marker }),
   }
 }

@@ -14,7 +14,7 @@ const marker = Buffer.from('\\.')
 export function createText(options: FormatOptions): Format {
   const { target, encoding } = options
   const delimiter = options.delimiter ?? '\t'
-  const width = embeddingWidth(encoding)
+  const width = embeddingWidth(encoding, options.databaseEncoding)
   return {
     name: 'text',
     encoder: (pool) => new TextLines(pool, width),

@@ -233,6 +233,9 @@ suite('json: columns with a default', () => {
     const format = formatOf({ format: 'json', columns: columns.slice(1), serverVersion: 150000 })
     assert.equal(outcome(format, '{"d":1}', '{}'), 'json-no-columns in 1')
     assert.equal(outcome(format, '{"d":1}', '{"e":1}\n{"x":1}'), 'json-no-columns in 1')
+    assert.equal(outcome(format, '{"d":1}', '{"x":1,}'), 'json-invalid in 1')
+    assert.equal(outcome(format, '{"d":1}', '{"e":1}\n{"x":1'), 'json-invalid in 1')
+    assert.equal(outcome(format, '{"d":1}', '1'), 'json-not-object in 1')
   })
 })
 

@@ -183,6 +183,10 @@ suite('text: encodings whose characters can end in a backslash', () => {
       assert.equal(outcome(formatOf({ format: 'text', encoding }), so), 'trailing-backslash in 0')
     }
   })
+  test('in a database that converts nothing it is a backslash', () => {
+    const raw = formatOf({ format: 'text', encoding: 'SJIS', databaseEncoding: 'SQL_ASCII' })
+    assert.equal(outcome(raw, so), 'trailing-backslash in 0')
+  })
   test("PostgreSQL's other names for them", () => {
     for (const encoding of [
       'ShiftJIS',
