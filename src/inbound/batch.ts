@@ -9,7 +9,7 @@ import { decompress } from '../kafka/compression.ts'
 import type { RecordBatch } from '../kafka/record-batch.ts'
 import { RecordWalk } from '../kafka/records.ts'
 import { before, type Span } from '../pipeline/span.ts'
-import type { MemoryBudget } from './memory-budget.ts'
+import type { MemoryAccount } from './memory-budget.ts'
 
 /** A span with the record batches that a read_committed reader sees in it; none may be before `from`. */
 export interface FetchedSpan extends Span {
@@ -66,7 +66,7 @@ export interface BuildParts {
   format: Format
   pool: ChunkPool
   /** Told of what is decompressed; what does not fit into all of it is refused. */
-  budget: MemoryBudget
+  budget: MemoryAccount
   /** The batch ends soon after it has so many bytes of values. */
   maxBytes: number
 }

@@ -14,7 +14,7 @@ import { sqlstateOf } from '../postgres/sqlstate.ts'
 import { type Batch, buildBatch, type FetchedSpan, giveBack, type LoadedSpan } from './batch.ts'
 import { attach, type Claim } from './claim.ts'
 import { load, TargetRefused } from './loader.ts'
-import type { MemoryBudget } from './memory-budget.ts'
+import type { MemoryAccount } from './memory-budget.ts'
 import { PositionLost, Rejected } from './stream-end.ts'
 import type { Target } from './target.ts'
 
@@ -24,7 +24,7 @@ export interface DeliveryParts {
   format: Format
   sessions: SessionPool
   chunks: ChunkPool
-  budget: MemoryBudget
+  budget: MemoryAccount
   /** Milliseconds. */
   retry: { min: number; max: number }
   onLoaded: (spans: LoadedSpan[]) => void

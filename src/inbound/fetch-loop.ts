@@ -10,7 +10,7 @@ import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { Topic } from '../kafka/topic-client.ts'
 import type { FetchedSpan } from './batch.ts'
 import type { Handover } from './handover.ts'
-import type { MemoryBudget } from './memory-budget.ts'
+import { type MemoryAccount, smallestReservation } from './memory-budget.ts'
 
 /** Where reading stands in one partition; ahead of the stored position by what is in hand. */
 export interface Reading {
@@ -45,7 +45,7 @@ export interface FetchLoopOptions {
   maxWait: number
   /** Bytes asked for at once, at the most. */
   maxBytes: number
-  budget: MemoryBudget
+  budget: MemoryAccount
   responses: ResponsePool
   handover: Handover<Fetched>
   onWatermarks: (marks: Watermarks) => void
@@ -55,7 +55,7 @@ export interface FetchLoopOptions {
 }
 
 /** Asks little while there is little to read, so that many idle consumers share a small budget. */
-const smallestFetch = 64 * 1024
+const smallestFetch = smallestReservation
 
 /** The leader moved, or the topic is gone: look at the metadata again. */
 export class LeadershipMoved extends Error {}
@@ -77,7 +77,7 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
   let order = [...readings.keys()]
   let size = smallestFetch
   while (!signal.aborted) {
-    await budget.reserve(size, signal)
+    size = await budget.reserve(size, signal)
     let reserved = size
     let memory: Buffer | null = null
     try {

@@ -9,7 +9,7 @@ import type { Topic } from '../kafka/topic-client.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { type Fetched, fetchLoop, type Reading, type Watermarks } from './fetch-loop.ts'
 import type { Handover } from './handover.ts'
-import type { MemoryBudget } from './memory-budget.ts'
+import type { MemoryAccount } from './memory-budget.ts'
 
 /** Where the messages come from. */
 export interface TopicSource {
@@ -22,7 +22,7 @@ export interface ReaderOptions {
   /** The topic that the positions belong to, and no other of its name. */
   topicId: string
   readings: Map<number, Reading>
-  budget: MemoryBudget
+  budget: MemoryAccount
   responses: ResponsePool
   handover: Handover<Fetched>
   maxWait: number

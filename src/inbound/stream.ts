@@ -12,7 +12,7 @@ import type { ConsumerSpec } from './consumer.ts'
 import { Delivery } from './delivery.ts'
 import type { Fetched, Reading, Watermarks } from './fetch-loop.ts'
 import { Handover } from './handover.ts'
-import type { MemoryBudget } from './memory-budget.ts'
+import type { MemoryAccount, MemoryBudget } from './memory-budget.ts'
 import { readPartitions, type TopicSource } from './reader.ts'
 import { endOf, type StreamEnd } from './stream-end.ts'
 import type { Target } from './target.ts'
@@ -47,6 +47,7 @@ export class Stream {
   readonly #parts: StreamParts
   readonly #stop = new AbortController()
   readonly #handover = new Handover<Fetched>()
+  readonly #budget: MemoryAccount
   readonly #delivery: Delivery
   readonly #batchBytes: number
   /** Milliseconds that a Fetch waits for messages. */
@@ -54,7 +55,8 @@ export class Stream {
 
   constructor(parts: StreamParts) {
     this.#parts = parts
-    this.#delivery = new Delivery({ ...parts, signal: this.#stop.signal })
+    this.#budget = parts.budget.account()
+    this.#delivery = new Delivery({ ...parts, budget: this.#budget, signal: this.#stop.signal })
     this.#wait = Math.min(parts.spec.timeout, Math.floor(parts.source.access.requestTimeout / 2))
     this.#batchBytes = Math.min(parts.spec.maxBytes, Math.floor(parts.budget.limit / budgetShare))
   }
@@ -86,6 +88,7 @@ export class Stream {
     }
     return readPartitions({
       ...this.#parts,
+      budget: this.#budget,
       topicId: this.#parts.claim.topicId,
       readings,
       handover: this.#handover,
@@ -153,7 +156,7 @@ export class Stream {
   /** What is loaded, or will not be: nothing refers to its memory any more. */
   #release(done: Fetched[]): void {
     for (const fetched of done) {
-      this.#parts.budget.release(fetched.reserved)
+      this.#budget.release(fetched.reserved)
       for (const memory of fetched.memory) this.#parts.responses.give(memory)
     }
   }

@@ -65,6 +65,7 @@ test('F05 more daemons than partitions, many consumers, few connections', async 
   await promptDaemon(t, db, { env })
   const third = await promptDaemon(t, db, { env })
   for (const ledger of ledgers) await ledger.produce(2_000)
+  await third.waitForLog('connected to PostgreSQL')
   assert.deepEqual(await third.stop(), { code: 0, signal: null })
   for (const ledger of ledgers) await ledger.untilWhole()
   const { rows } = await db.query(

@@ -20,7 +20,7 @@ const format = createFormat({
   serverVersion: 180000,
 })
 
-const budget = new MemoryBudget(1_000_000)
+const budget = new MemoryBudget(1_000_000).account()
 
 function build(spans: FetchedSpan[], maxBytes = Number.MAX_SAFE_INTEGER) {
   return buildBatch(spans, { format, pool: new ChunkPool(), budget, maxBytes })
