@@ -2,7 +2,7 @@
 // configuration knows.
 
 import { type Config, clusterConfig } from '../config/config.ts'
-import type { ClusterAccess } from '../kafka/connect.ts'
+import type { ClusterAccess } from '../kafka/access.ts'
 
 export function clusterAccess(config: Config, cluster: string, brokers: string[]): ClusterAccess {
   const { tls, sasl } = clusterConfig(config, cluster)

@@ -1,7 +1,7 @@
 // Topics that somebody asked about without consuming them: their watermarks are looked up while the question is
 // fresh. What fails is asked again the next time.
 
-import type { ClusterAccess } from '../kafka/connect.ts'
+import type { ClusterAccess } from '../kafka/access.ts'
 import { TopicClient } from '../kafka/topic-client.ts'
 
 /** @returns rows of cluster, topic, partition, low, high, last stable offset; none for a topic that does not exist */

@@ -3,7 +3,7 @@
 
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import { createFormat } from '../formats/format.ts'
-import type { ClusterAccess } from '../kafka/connect.ts'
+import type { ClusterAccess } from '../kafka/access.ts'
 import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { CommittedOffset, Topic, TopicClient } from '../kafka/topic-client.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'

@@ -4,7 +4,7 @@
 
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
-import type { ClusterAccess } from '../kafka/connect.ts'
+import type { ClusterAccess } from '../kafka/access.ts'
 import { type GroupTimes, type Topic, TopicClient } from '../kafka/topic-client.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'

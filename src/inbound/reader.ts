@@ -3,7 +3,8 @@
 
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
-import { type ClusterAccess, openFetchConnection } from '../kafka/connect.ts'
+import type { ClusterAccess } from '../kafka/access.ts'
+import { openFetchConnection } from '../kafka/connect.ts'
 import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { Topic } from '../kafka/topic-client.ts'
 import { Backoff } from '../pipeline/backoff.ts'

@@ -6,8 +6,8 @@ import { EventEmitter } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { Consumer, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
+import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError } from './access.ts'
 import { assignPartitions } from './assignor.ts'
-import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError } from './connect.ts'
 
 export interface Topic {
   name: string

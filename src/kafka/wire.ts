@@ -19,7 +19,7 @@ import {
   Writer,
 } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
-import type { ClusterAccess } from './connect.ts'
+import type { ClusterAccess } from './access.ts'
 import type { ResponsePool } from './response-pool.ts'
 
 /** The socket reads this much at once, at the most. */

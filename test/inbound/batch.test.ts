@@ -203,7 +203,7 @@ test('a batch is cut inside a record batch, which is walked again from there', a
   }
   assert.ok(ends.length > 1 && ends.at(-1) === 18n, String(ends))
   assert.deepEqual(lines, Array(8).fill(value))
-  assert.equal(budget.used, 0)
+  assert.equal(budget.held, 0)
 })
 
 test('a record batch that outgrows the memory budget when decompressed ends the batch', async () => {
