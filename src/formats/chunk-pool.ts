@@ -8,7 +8,7 @@ export class ChunkPool {
   readonly #idle: Buffer[] = []
   readonly #idleLimit: number
   /** How many parts of an ordinary chunk are out, by its memory. */
-  readonly #held = new Map<ArrayBufferLike, number>()
+  readonly #held = new WeakMap<ArrayBufferLike, number>()
 
   /** @param idleLimit bytes that are kept for later */
   constructor(idleLimit = 16 * 1024 * 1024) {
