@@ -80,7 +80,13 @@ export class Assignment {
       target: await describeTarget(session, spec, parts.synchronousCommit),
       serverVersion: session.serverVersion,
     }))
-    const format = createFormat({ ...spec, encoding: target.encoding, target, serverVersion })
+    const format = createFormat({
+      ...spec,
+      encoding: target.encoding,
+      databaseEncoding: target.databaseEncoding,
+      target,
+      serverVersion,
+    })
     let assignment: Assignment | null = null
     const streamParts: Omit<StreamParts, 'claim'> = {
       ...parts,

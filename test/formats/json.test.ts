@@ -255,6 +255,10 @@ suite('json: whole messages', () => {
     assert.equal(whole('jsonb', '{\n\t"a": 1\r\n}\n'), '{\\n\\t"a": 1\\r\\n}\n')
     assert.equal(whole('text', '{\n\t"a": 1\r\n}\n'), '{\\n\\t"a": 1\\r\\n}\n')
   })
+  test('one value keeps the whitespace around it', () => {
+    assert.equal(whole('text', ' {\n} \n\n'), ' {\\n} \\n\n')
+    assert.equal(whole('json', '\n1\n\n'), '\\n1\\n\n')
+  })
   test('several values on lines of their own are as many rows', () => {
     assert.equal(whole('jsonb', '{"a":"\\\\"}\n[\n1]\r\n\n2\n'), '{"a":"\\\\\\\\"}\n[\\n1]\n2\n')
     assert.equal(whole('text', '1\n2'), '1\n2\n')
@@ -295,12 +299,25 @@ test('json: messages around and above the size of a chunk', () => {
   }
 })
 
-test('json: a row that outgrows its message by far', () => {
-  const columns = Array.from({ length: 1600 }, (_, i) => column(`c${i}`, i === 0 ? 'array' : 'other'))
-  const sent = outcome(into(...columns), '{} {}', `{"c0":[${'{"\\\\":"\\\\"},'.repeat(1000)}{}]}`)
-  const element = '"{\\\\"' + '\\\\\\\\'.repeat(2) + '\\\\":\\\\"' + '\\\\\\\\'.repeat(2) + '\\\\"}",'
-  const nulls = '\t\\N'.repeat(1599)
-  assert.equal(sent, `\\N${nulls}\n\\N${nulls}\n{${element.repeat(1000)}"{}"}${nulls}\n`)
+suite('json: rows that outgrow their messages, until several chunks are full', () => {
+  test('by columns', () => {
+    const columns = Array.from({ length: 1600 }, (_, i) => column(`c${i}`))
+    const row = `\\N${'\t\\N'.repeat(1599)}\n`
+    assert.equal(outcome(into(...columns), ...Array(100).fill('{} {}')), row.repeat(200))
+  })
+  test('by escapes', () => {
+    const message = `{"a":${'[\t'.repeat(5000)}${']'.repeat(5000)}}`
+    const row = `${'[\\t'.repeat(5000)}${']'.repeat(5000)}\t\\N\n`
+    assert.equal(outcome(ab, ...Array(100).fill(message)), row.repeat(100))
+  })
+  test('by escapes in an array', () => {
+    const message = `{"a":["x",{"":"${'\\\\'.repeat(5000)}"}]}`
+    const row = `{"x","{\\\\"\\\\":\\\\"${'\\'.repeat(8 * 5000)}\\\\"}"}\t\\N\n`
+    assert.equal(
+      outcome(into(column('a', 'array'), column('b')), ...Array(100).fill(message)),
+      row.repeat(100),
+    )
+  })
 })
 
 test('json: any depth', () => {
