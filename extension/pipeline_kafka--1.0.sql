@@ -312,4 +312,12 @@ GRANT EXECUTE ON FUNCTION public.kafka_consume_begin(text, text, integer, text, 
   public.kafka_consume_end() TO PUBLIC;
 GRANT SELECT ON pipeline_kafka.consumers, pipeline_kafka.offsets, pipeline_kafka.consumer_lag,
   public.pipeline_kafka_consumers, public.pipeline_kafka_offsets TO PUBLIC;
-GRANT SELECT, INSERT, UPDATE, DELETE ON pipeline_kafka.brokers, public.pipeline_kafka_brokers TO PUBLIC;
+-- LOCK TABLE on a view locks its tables with the rights of the view's owner, so nobody else gets more than these two.
+GRANT SELECT, INSERT ON pipeline_kafka.brokers, public.pipeline_kafka_brokers TO PUBLIC;
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'millrace_admin') THEN
+    GRANT UPDATE, DELETE ON pipeline_kafka.brokers, public.pipeline_kafka_brokers TO millrace_admin;
+  END IF;
+END
+$$;

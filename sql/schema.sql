@@ -14,7 +14,8 @@ CREATE POLICY administer ON millrace.broker FOR ALL
   WITH CHECK (( SELECT millrace.is_admin() AS is_admin));
 CREATE POLICY read ON millrace.broker FOR SELECT
   USING (true);
-GRANT DELETE, INSERT, SELECT ON TABLE millrace.broker TO PUBLIC;
+GRANT INSERT, SELECT ON TABLE millrace.broker TO PUBLIC;
+GRANT DELETE ON TABLE millrace.broker TO millrace_admin;
 COMMENT ON TABLE millrace.broker IS 'Brokers through which a cluster is first reached, as host or host:port.';
 
 CREATE TABLE millrace.cluster (
@@ -189,7 +190,8 @@ CREATE POLICY administer ON millrace.topic_grant FOR ALL
   WITH CHECK (( SELECT millrace.is_admin() AS is_admin));
 CREATE POLICY own ON millrace.topic_grant FOR SELECT
   USING ((((grantee)::oid = (0)::oid) OR pg_has_role((grantee)::oid, 'USAGE'::text)));
-GRANT DELETE, INSERT, SELECT ON TABLE millrace.topic_grant TO PUBLIC;
+GRANT INSERT, SELECT ON TABLE millrace.topic_grant TO PUBLIC;
+GRANT DELETE ON TABLE millrace.topic_grant TO millrace_admin;
 COMMENT ON TABLE millrace.topic_grant IS 'Which roles may consume a topic; grantee 0 is every role, topic * every topic.';
 
 CREATE TABLE millrace.watched_topic (
@@ -204,7 +206,8 @@ ALTER TABLE millrace.watched_topic ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON millrace.watched_topic FOR ALL
   USING ((( SELECT millrace.is_admin() AS is_admin) OR millrace.may_consume(cluster, topic)))
   WITH CHECK ((( SELECT millrace.is_admin() AS is_admin) OR millrace.may_consume(cluster, topic)));
-GRANT INSERT, SELECT, UPDATE ON TABLE millrace.watched_topic TO PUBLIC;
+GRANT INSERT, SELECT ON TABLE millrace.watched_topic TO PUBLIC;
+GRANT UPDATE (asked_at) ON TABLE millrace.watched_topic TO PUBLIC;
 COMMENT ON TABLE millrace.watched_topic IS 'Topics whose watermarks somebody asked for.';
 
 CREATE TABLE millrace.watermark (
@@ -488,8 +491,16 @@ BEGIN
   PERFORM millrace.check_topic(NEW.topic);
   PERFORM millrace.check_options(NEW);
   NEW.changed_at := now();
+  -- A member of somebody else's group would take partitions away from it.
+  IF NEW.group_id IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.group_id IS DISTINCT FROM OLD.group_id) AND NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('group-denied', format('role %I may not choose the consumer group', current_user));
+  END IF;
 
   IF TG_OP = 'UPDATE' THEN
+    -- A start that was asked for and not found yet is still asked for.
+    IF NEW.start_offset IS NULL AND OLD.start_pending THEN
+      NEW.start_offset := OLD.start_offset;
+    END IF;
     IF NEW.wanted = 'running' AND (OLD.wanted <> 'running'
       OR EXISTS (SELECT FROM millrace.failure AS f WHERE f.consumer_id = OLD.id AND f.version = OLD.version)
       OR (NEW.group_id, NEW.format, NEW.delimiter, NEW.quote, NEW.escape, NEW.encoding, NEW.batchsize,
@@ -513,8 +524,10 @@ BEGIN
       PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', NEW.cluster));
     END IF;
     PERFORM millrace.check_insert(NEW.target_schema, NEW.target_name, NEW.owner);
-    IF NOT millrace.may_consume(NEW.cluster, NEW.topic) THEN
-      PERFORM millrace.refuse('topic-not-granted', format('topic %s is not granted to role %I', NEW.topic, current_user));
+    -- The owner's grant, also when an administrator begins it again.
+    IF NOT millrace.may_consume(NEW.cluster, NEW.topic, NEW.owner::oid) THEN
+      PERFORM millrace.refuse('topic-not-granted',
+        format('topic %s is not granted to role %I', NEW.topic, pg_get_userbyid(NEW.owner::oid)));
     END IF;
     PERFORM millrace.check_target(NEW.target_schema, NEW.target_name, NEW.owner);
   END IF;
@@ -535,10 +548,8 @@ DECLARE
 BEGIN
   SELECT c.oid, n.oid INTO target, schema_id FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   WHERE n.nspname = target_schema AND c.relname = target_name AND c.relkind IN ('r', 'p', 'f', 'v');
-  IF FOUND AND NOT (has_schema_privilege(owner::oid, schema_id, 'USAGE') AND (
-    has_table_privilege(owner::oid, target, 'INSERT')
-    OR coalesce((SELECT bool_and(has_column_privilege(owner::oid, target, attnum, 'INSERT')) FROM pg_attribute
-      WHERE attrelid = target AND attnum > 0 AND NOT attisdropped AND attgenerated = ''), false)))
+  -- Of the whole table: LOCK TABLE asks for no less.
+  IF FOUND AND NOT (has_schema_privilege(owner::oid, schema_id, 'USAGE') AND has_table_privilege(owner::oid, target, 'INSERT'))
   THEN
     PERFORM millrace.refuse('insert-denied', format('role %I may not insert into %I.%I',
       pg_get_userbyid(owner::oid), target_schema, target_name));
@@ -587,8 +598,9 @@ BEGIN
   IF c.start_offset < -2 THEN
     PERFORM millrace.refuse('start-offset-invalid', format('start_offset cannot be %s', c.start_offset));
   END IF;
-  IF c.group_id IS NOT NULL AND (c.group_id !~ '^.{1,255}$' OR c.group_id ~ '[\x01-\x1f\x7f]') THEN
-    PERFORM millrace.refuse('group-invalid', format('%L is no name of a consumer group', left(c.group_id, 64)));
+  -- The groups that consumers are in by themselves are called millrace.<installation>.<consumer>.
+  IF c.group_id IS NOT NULL AND (c.group_id !~ '^.{1,255}$' OR c.group_id ~ '[\x01-\x1f\x7f]' OR c.group_id ~ '^millrace\.') THEN
+    PERFORM millrace.refuse('group-invalid', format('%L cannot be the consumer group', left(c.group_id, 64)));
   END IF;
 END
 $function$
@@ -803,44 +815,93 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.find_consumer(text,regclass,text,name[],text) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.foreign_code(relations oid[])
+CREATE OR REPLACE FUNCTION millrace.foreign_code(target oid, consumer_owner oid)
  RETURNS text
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 DECLARE
-  trusted boolean;
+  trusted constant oid[] := millrace.trusted_roles();
+  kind "char" := (SELECT relkind FROM pg_class WHERE oid = target);
+  relations oid[] := ARRAY[target];
+  ancestors oid[];
+  referenced oid[];
+  all_trusted boolean;
   expressions text[];
-  domain_expressions text[];
+  domain_expressions text[] := '{}';
   types oid[];
   mentioned oid[];
   functions oid[];
   offender oid;
+  node text;
 BEGIN
-  SELECT bool_and(millrace.is_trusted(owner)) INTO trusted
-  FROM (SELECT DISTINCT relowner AS owner FROM pg_class WHERE oid = ANY (relations)) AS owners;
+  IF kind = 'p' THEN
+    relations := ARRAY(SELECT relid::oid FROM pg_partition_tree(target));
+  END IF;
+  -- A row that goes to a partition by its own name passes the partition keys of all that it is a partition of.
+  ancestors := ARRAY(SELECT relid::oid FROM pg_partition_ancestors(target));
+  referenced := ARRAY(SELECT confrelid FROM pg_constraint WHERE conrelid = ANY (relations) AND contype = 'f');
+  IF referenced <> '{}' THEN
+    referenced := referenced || ARRAY(SELECT t.relid::oid FROM unnest(referenced) AS r, pg_partition_tree(r) AS t);
+  END IF;
 
-  SELECT array_agg(expression) INTO expressions FROM (
+  -- No lock keeps these as they are: a partition with a trigger is attached beside a load, and LOCK TABLE takes no
+  -- foreign table, and of a view what it reads.
+  IF kind <> 'r' THEN
+    SELECT relowner INTO offender FROM pg_class WHERE oid = ANY (relations) AND relowner <> ALL (trusted) LIMIT 1;
+    IF FOUND THEN
+      RETURN format('is a %s of role %I, who can change what it runs during a load',
+        CASE kind WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' ELSE 'foreign table' END, pg_get_userbyid(offender));
+    END IF;
+  END IF;
+  IF kind IN ('v', 'f') THEN
+    SELECT a.grantee INTO offender FROM pg_class AS c, aclexplode(c.relacl) AS a
+    WHERE c.oid = target AND a.privilege_type = 'TRIGGER' AND a.grantee <> ALL (trusted) LIMIT 1;
+    IF FOUND THEN
+      RETURN format('takes triggers of role %s during a load',
+        CASE offender WHEN 0 THEN 'public' ELSE quote_ident(pg_get_userbyid(offender)) END);
+    END IF;
+  END IF;
+  IF kind = 'f' AND consumer_owner <> ALL (trusted) THEN
+    RETURN format('is a foreign table, whose wrapper is code that would run for role %I', pg_get_userbyid(consumer_owner));
+  END IF;
+  -- The query that looks a key up is planned with the indexes and statistics that the other table has by then, which
+  -- runs the constant parts of their expressions.
+  SELECT oid INTO offender FROM pg_class WHERE oid = ANY (referenced) AND relowner <> ALL (trusted) LIMIT 1;
+  IF FOUND THEN
+    RETURN format('refers to %s of role %I, who can change what it runs during a load', offender::regclass,
+      pg_get_userbyid((SELECT relowner FROM pg_class WHERE oid = offender)));
+  END IF;
+
+  all_trusted := consumer_owner = ANY (trusted) AND NOT EXISTS (
+    SELECT FROM pg_class WHERE oid = ANY (relations || ancestors) AND relowner <> ALL (trusted));
+
+  expressions := ARRAY(
     SELECT adbin::text FROM pg_attrdef WHERE adrelid = ANY (relations)
     UNION ALL
-    SELECT conbin::text FROM pg_constraint WHERE conrelid = ANY (relations) AND conbin IS NOT NULL
+    SELECT conbin::text FROM pg_constraint WHERE conrelid = ANY (relations || referenced) AND conbin IS NOT NULL
     UNION ALL
     SELECT concat(indexprs::text, ' ', indpred::text) FROM pg_index
-      WHERE indrelid = ANY (relations) AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
+      WHERE indrelid = ANY (relations || referenced) AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
     UNION ALL
-    SELECT partexprs::text FROM pg_partitioned_table WHERE partrelid = ANY (relations) AND partexprs IS NOT NULL
+    SELECT partexprs::text FROM pg_partitioned_table
+      WHERE partrelid = ANY (relations || ancestors || referenced) AND partexprs IS NOT NULL
+    UNION ALL
+    -- statistics on expressions are there from 14 on
+    SELECT to_jsonb(s) ->> 'stxexprs' FROM pg_statistic_ext AS s
+      WHERE stxrelid = ANY (referenced) AND to_jsonb(s) ->> 'stxexprs' IS NOT NULL
     UNION ALL
     SELECT tgqual::text FROM pg_trigger
-      WHERE tgrelid = ANY (relations) AND tgqual IS NOT NULL AND tgtype & 4 <> 0 AND tgenabled IN ('O', 'A')
-  ) AS stored (expression);
+      WHERE tgrelid = ANY (relations) AND tgqual IS NOT NULL AND tgtype & 4 <> 0 AND tgenabled IN ('O', 'A'));
 
-  SELECT array_agg(DISTINCT atttypid) INTO types FROM pg_attribute
-  WHERE attrelid = ANY (relations) AND attnum > 0 AND NOT attisdropped AND atttypid >= 16384;
+  types := ARRAY(
+    SELECT DISTINCT atttypid FROM pg_attribute
+    WHERE attrelid = ANY (relations) AND attnum > 0 AND NOT attisdropped AND atttypid >= 16384);
   mentioned := ARRAY(SELECT millrace.mentioned_types(expressions));
-
   -- A domain's own expressions may mention further types, and so on.
-  WHILE types IS NOT NULL OR mentioned <> '{}' LOOP
+  WHILE types <> '{}' OR mentioned <> '{}' LOOP
     types := ARRAY(SELECT millrace.contained_types(types || mentioned));
     domain_expressions := ARRAY(
       SELECT conbin::text FROM pg_constraint WHERE contypid = ANY (types) AND conbin IS NOT NULL
@@ -850,12 +911,32 @@ BEGIN
     EXIT WHEN mentioned <@ types;
   END LOOP;
 
-  -- ALTER DOMAIN ... ADD CHECK waits for no lock of a load that runs, so a domain's owner has to be trusted as well.
+  -- ALTER DOMAIN ... ADD CHECK waits for no lock of a load that runs; a composite type can get such a domain.
   SELECT oid INTO offender FROM pg_type
-  WHERE oid = ANY (types) AND typtype = 'd' AND NOT millrace.is_trusted(typowner) LIMIT 1;
+  WHERE oid = ANY (types) AND typtype IN ('d', 'c') AND typowner <> ALL (trusted) LIMIT 1;
   IF FOUND THEN
-    RETURN format('uses domain %s, whose checks are those of role %I',
+    RETURN format('uses type %s of role %I, who can change its checks during a load',
       offender::regtype, pg_get_userbyid((SELECT typowner FROM pg_type WHERE oid = offender)));
+  END IF;
+
+  -- Where the two sides of a foreign key have different types, a cast makes them one when a row comes.
+  SELECT t.oid INTO offender FROM pg_constraint AS c
+    CROSS JOIN LATERAL unnest(c.conkey, c.confkey) AS k (near, far)
+    JOIN pg_attribute AS n ON n.attrelid = c.conrelid AND n.attnum = k.near
+    JOIN pg_attribute AS f ON f.attrelid = c.confrelid AND f.attnum = k.far
+    JOIN pg_type AS t ON t.oid IN (n.atttypid, f.atttypid)
+  WHERE c.conrelid = ANY (relations) AND c.contype = 'f' AND n.atttypid <> f.atttypid
+    AND (t.typowner <> ALL (trusted) OR t.oid >= 16384 AND NOT all_trusted) LIMIT 1;
+  IF FOUND THEN
+    RETURN format('has a foreign key that casts type %s of role %I',
+      offender::regtype, pg_get_userbyid((SELECT typowner FROM pg_type WHERE oid = offender)));
+  END IF;
+
+  -- What is looked up at run time is a cast, which takes the owner of one of its two types to make.
+  SELECT n INTO node FROM millrace.unknown_nodes(expressions || domain_expressions) AS n
+  WHERE NOT all_trusted OR EXISTS (SELECT FROM pg_type WHERE oid = ANY (types) AND typowner <> ALL (trusted)) LIMIT 1;
+  IF FOUND THEN
+    RETURN format('has an expression with %s, which may call casts of other roles', node);
   END IF;
 
   functions := ARRAY(
@@ -867,28 +948,46 @@ BEGIN
     UNION
     SELECT unnest(ARRAY[rngcanonical::oid, rngsubdiff::oid]) FROM pg_range WHERE rngtypid = ANY (types)
     UNION
-    SELECT millrace.called_functions(expressions));
-  IF NOT trusted THEN
+    SELECT millrace.support_functions(ARRAY(
+      SELECT unnest(indclass) FROM pg_index WHERE indrelid = ANY (relations || referenced)
+      UNION ALL
+      SELECT unnest(partclass) FROM pg_partitioned_table WHERE partrelid = ANY (relations || ancestors || referenced)
+      UNION ALL
+      SELECT rngsubopc FROM pg_range WHERE rngtypid = ANY (types)))
+    UNION
+    SELECT millrace.called_functions(expressions || domain_expressions));
+  IF all_trusted THEN
+    SELECT oid INTO offender FROM pg_proc
+    WHERE oid = ANY (functions) AND oid >= 16384 AND proowner <> ALL (trusted) LIMIT 1;
+  ELSE
     SELECT f INTO offender FROM millrace.dangerous_functions(functions) AS f LIMIT 1;
-    functions := '{}';
   END IF;
-  IF offender IS NULL THEN
-    SELECT p.oid INTO offender FROM pg_proc AS p
-    WHERE p.oid = ANY (functions || ARRAY(SELECT millrace.called_functions(domain_expressions)))
-      AND p.oid >= 16384 AND NOT millrace.is_trusted(p.proowner)
-    LIMIT 1;
-  END IF;
-  IF offender IS NULL THEN
+  IF NOT FOUND THEN
     RETURN NULL;
   END IF;
   RETURN format('calls function %s of role %I%s', offender::regprocedure,
     pg_get_userbyid((SELECT proowner FROM pg_proc WHERE oid = offender)),
-    CASE WHEN trusted THEN '' ELSE format(' and belongs to role %s',
-      (SELECT string_agg(DISTINCT quote_ident(pg_get_userbyid(relowner)), ', ') FROM pg_class WHERE oid = ANY (relations))) END);
+    CASE WHEN all_trusted THEN '' ELSE format(', and the relation or its consumer belongs to role %s', (
+      SELECT string_agg(DISTINCT quote_ident(pg_get_userbyid(role)), ', ') FROM (
+        SELECT relowner FROM pg_class WHERE oid = ANY (relations || ancestors) UNION ALL SELECT consumer_owner
+      ) AS owners (role) WHERE role <> ALL (trusted))) END);
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.foreign_code(oid[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.foreign_code(oid,oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.grant_admin()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  GRANT DELETE ON millrace.broker, millrace.topic_grant TO millrace_admin;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.grant_admin() TO PUBLIC;
+COMMENT ON FUNCTION millrace.grant_admin() IS 'Gives role millrace_admin its rights, where it was made after the installation. For the role that owns the schema.';
 
 CREATE OR REPLACE FUNCTION millrace.grant_topic(topic text, role text, cluster text DEFAULT 'default'::text)
  RETURNS void
@@ -931,12 +1030,23 @@ CREATE OR REPLACE FUNCTION millrace.is_admin()
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT pg_has_role(millrace.daemon_role()::oid, 'USAGE')
-    OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'millrace_admin' AND pg_has_role(oid, 'USAGE'))
+  SELECT millrace.is_admin((SELECT oid FROM pg_roles WHERE rolname = current_user))
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.is_admin() TO PUBLIC;
 COMMENT ON FUNCTION millrace.is_admin() IS 'Whether the current role may add brokers and grant topics: superusers, and members of millrace_admin or of the daemon''s role.';
+
+CREATE OR REPLACE FUNCTION millrace.is_admin(role oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT pg_has_role(role, millrace.daemon_role()::oid, 'USAGE')
+    OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'millrace_admin' AND pg_has_role(role, oid, 'USAGE'))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.is_admin(oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.is_ascii_character(value text)
  RETURNS boolean
@@ -949,16 +1059,32 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.is_ascii_character(text) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.is_trusted(role oid)
- RETURNS boolean
- LANGUAGE sql
- STABLE
+CREATE OR REPLACE FUNCTION millrace.lock_target(target_schema text, target_name text)
+ RETURNS void
+ LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT role = millrace.daemon_role()::oid OR EXISTS (SELECT FROM pg_roles WHERE oid = role AND rolsuper)
+DECLARE
+  target record;
+  held text := '';
+  needed text;
+BEGIN
+  LOOP
+    SELECT c.relkind, c.relowner INTO target FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = target_schema AND c.relname = target_name;
+    -- Their owners are trusted. LOCK TABLE takes no foreign table, and of a view what it reads.
+    EXIT WHEN target.relkind IN ('v', 'f');
+    needed := CASE WHEN target.relkind = 'r' AND target.relowner <> ALL (millrace.trusted_roles())
+      THEN 'SHARE UPDATE EXCLUSIVE' ELSE 'ROW EXCLUSIVE' END;
+    EXIT WHEN needed = held;
+    EXECUTE format('LOCK TABLE %I.%I IN %s MODE', target_schema, target_name, needed);
+    held := needed;
+    -- and look again: the owner may have changed while this waited for the lock
+  END LOOP;
+END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.is_trusted(oid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.lock_target(text,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.may_consume(cluster text, topic text)
  RETURNS boolean
@@ -966,14 +1092,25 @@ CREATE OR REPLACE FUNCTION millrace.may_consume(cluster text, topic text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT millrace.is_admin() OR EXISTS (
-    SELECT FROM millrace.topic_grant AS g
-    WHERE g.cluster = may_consume.cluster AND g.topic IN (may_consume.topic, '*')
-      AND (g.grantee::oid = 0 OR pg_has_role(g.grantee::oid, 'USAGE')))
+  SELECT millrace.may_consume(cluster, topic, (SELECT oid FROM pg_roles WHERE rolname = current_user))
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.may_consume(text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.may_consume(text,text) IS 'Whether the current role may consume the topic of the cluster.';
+
+CREATE OR REPLACE FUNCTION millrace.may_consume(cluster text, topic text, role oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT millrace.is_admin(role) OR EXISTS (
+    SELECT FROM millrace.topic_grant AS g
+    WHERE g.cluster = may_consume.cluster AND g.topic IN (may_consume.topic, '*')
+      AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.may_consume(text,text,oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.mentioned_types(expressions text[])
  RETURNS SETOF oid
@@ -987,6 +1124,45 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.mentioned_types(text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.needs_check(target_schema text, target_name text, owner oid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  daemon constant oid := (SELECT nspowner FROM pg_namespace WHERE nspname = 'millrace');
+  target record;
+BEGIN
+  SELECT c.oid, c.relowner, c.relkind, c.relhastriggers, c.relchecks, c.relispartition, c.relpersistence,
+    c.relrowsecurity, c.relacl, n.nspowner INTO target
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  WHERE n.nspname = target_schema AND c.relname = target_name;
+  IF NOT FOUND OR target.relowner <> daemon OR target.relkind <> 'r' OR target.relhastriggers OR target.relchecks > 0
+    OR target.relispartition OR target.relpersistence <> 'p' OR target.relrowsecurity
+  THEN
+    RETURN true;
+  ELSIF (owner <> daemon OR target.nspowner <> daemon) AND NOT ARRAY[owner, target.nspowner] <@ millrace.trusted_roles() THEN
+    RETURN true;
+  END IF;
+  RETURN EXISTS (
+      SELECT FROM aclexplode(target.relacl) AS a WHERE a.privilege_type = 'TRIGGER' AND a.grantee <> daemon)
+    OR EXISTS (
+      SELECT FROM pg_attribute AS a WHERE a.attrelid = target.oid AND a.attnum > 0 AND a.atttypid >= 16384)
+    OR EXISTS (
+      SELECT FROM pg_index AS i WHERE i.indrelid = target.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+        OR i.indisexclusion OR EXISTS (SELECT FROM unnest(i.indclass) AS c (class) WHERE c.class >= 16384)))
+    -- Functions and types of pg_catalog are not recorded. OFFSET keeps this from beginning with all defaults there are.
+    OR EXISTS (
+      SELECT FROM pg_attrdef AS d, LATERAL (
+        SELECT FROM pg_depend AS p
+        WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid <> 'pg_class'::regclass OFFSET 0) AS p
+      WHERE d.adrelid = target.oid);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.needs_check(text,text,oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.notify_daemon()
  RETURNS trigger
@@ -1041,11 +1217,15 @@ BEGIN
     ('code: relation-row-security', '0A000',
       'COPY cannot load it for this role. This comes in a later version; until then let a role own the consumer that the policies do not apply to.'),
     ('code: relation-runs-code', '42501',
-      'Code of other roles would run in the daemon''s session. This comes in a later version; until then let the daemon''s role own the relation and what it runs, or load a plain table.'),
+      'Code of other roles would run in the daemon''s session. This comes in a later version; until then load a plain table, or let the daemon''s role own the relation, what it runs and the consumer.'),
+    ('code: relation-schema', '42501',
+      'Whoever owns a schema can put another relation in the place of the one that was checked. This comes in a later version; until then let the daemon''s role or a superuser own the schema.'),
     ('code: view-without-trigger', '0A000',
       'COPY needs an INSTEAD OF INSERT trigger on a view. Views that update themselves come in a later version.'),
     ('code: insert-denied', '42501',
-      'GRANT INSERT on the relation, and USAGE on its schema, to the role.'),
+      'GRANT INSERT on the whole relation (not on columns), and USAGE on its schema, to the role.'),
+    ('code: lock-denied', '42501',
+      'It belongs to an ordinary role, who could change what it runs during a load, and LOCK TABLE asks for UPDATE or DELETE. GRANT one of them, begin the consumer as the owner, or let the daemon''s role own the relation.'),
     ('code: role-not-served', '42501',
       'GRANT the role to the daemon''s role, on PostgreSQL 16 and later WITH SET TRUE.'),
     ('code: format-unknown', '22023',
@@ -1065,7 +1245,9 @@ BEGIN
     ('code: start-offset-invalid', '22023',
       'NULL: where it stopped; -1: the end; -2: the beginning; from 0: that offset in every partition.'),
     ('code: group-invalid', '22023',
-      'A consumer group has 1 to 255 characters, none of them a control character.'),
+      'A consumer group has 1 to 255 characters, none of them a control character, and does not begin with millrace. (those are given to consumers without a group_id).'),
+    ('code: group-denied', '42501',
+      'Leave group_id out: the consumer then has a group of its own. An administrator may choose one.'),
     ('code: group-taken', '23505',
       'Members of one group share a topic''s partitions, so each would get only a part. Give every consumer of the topic its own group_id, or none.'),
     ('code: consumer-missing', '42704',
@@ -1149,7 +1331,9 @@ CREATE OR REPLACE FUNCTION millrace.set_start_pending()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  NEW.start_pending := NEW.start_offset IS NOT NULL OR NEW.located_at IS NULL;
+  IF NEW.version <> OLD.version THEN
+    NEW.start_pending := NEW.start_offset IS NOT NULL OR NEW.located_at IS NULL;
+  END IF;
   RETURN NEW;
 END
 $function$
@@ -1336,15 +1520,32 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.stop_consumers(text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.stop_consumers(text) IS 'Ends every consumer that the current role may end; returns how many. What the dialects call.';
 
+CREATE OR REPLACE FUNCTION millrace.support_functions(classes oid[])
+ RETURNS SETOF oid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT p.oid FROM pg_opclass AS o
+  JOIN pg_amproc AS a ON a.amprocfamily = o.opcfamily JOIN pg_proc AS p ON p.oid = a.amproc
+  WHERE o.oid = ANY (classes) AND o.oid >= 16384
+    AND p.prolang <> ALL (ARRAY(SELECT oid FROM pg_language WHERE lanname IN ('c', 'internal')))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.support_functions(oid[]) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.target_problem(target_schema text, target_name text, owner oid)
  RETURNS TABLE(code text, message text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 DECLARE
   target record;
   relations oid[];
+  schema_owner oid;
+  trusted constant oid[] := millrace.trusted_roles();
   shown text := format('%I.%I', target_schema, target_name);
   kind text;
   foreign_code text;
@@ -1388,6 +1589,22 @@ BEGIN
     RETURN;
   END IF;
 
+  -- The name is looked up by LOCK TABLE, here, and by COPY. No lock keeps two schemas from exchanging their names.
+  schema_owner := (SELECT nspowner FROM pg_namespace WHERE oid = target.relnamespace);
+  IF schema_owner <> ALL (trusted) THEN
+    RETURN QUERY SELECT 'relation-schema', format('schema %I of %s belongs to role %I, who can rename it during a load',
+      target_schema, shown, pg_get_userbyid(schema_owner));
+    RETURN;
+  END IF;
+
+  IF target.relkind = 'r' AND target.relowner <> ALL (trusted)
+    AND NOT has_table_privilege(owner, target.oid, 'UPDATE, DELETE, TRUNCATE')
+  THEN
+    RETURN QUERY SELECT 'lock-denied', format('role %I may not lock %s against changes of its owner, role %I',
+      pg_get_userbyid(owner), shown, pg_get_userbyid(target.relowner));
+    RETURN;
+  END IF;
+
   IF target.relrowsecurity
     AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner AND (rolsuper OR rolbypassrls))
     AND (target.relforcerowsecurity OR NOT pg_has_role(owner, target.relowner, 'USAGE'))
@@ -1397,7 +1614,7 @@ BEGIN
     RETURN;
   END IF;
 
-  foreign_code := millrace.foreign_code(relations);
+  foreign_code := millrace.foreign_code(target.oid, owner);
   IF foreign_code IS NOT NULL THEN
     RETURN QUERY SELECT 'relation-runs-code', format('%s %s', shown, foreign_code);
   END IF;
@@ -1405,7 +1622,7 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.target_problem(text,text,oid) TO PUBLIC;
-COMMENT ON FUNCTION millrace.target_problem(text,text,oid) IS 'Why the daemon may not COPY into a relation under its owner''s role; no row when it may. Hold a lock on the relation while this counts.';
+COMMENT ON FUNCTION millrace.target_problem(text,text,oid) IS 'Why the daemon may not COPY into a relation under its owner''s role; no row when it may. Hold a lock on it while this counts.';
 
 CREATE OR REPLACE FUNCTION millrace.topic_watermarks(topic text, partition integer DEFAULT NULL::integer, cluster text DEFAULT 'default'::text)
  RETURNS TABLE(partition_id integer, low_watermark bigint, high_watermark bigint, reported_at timestamp with time zone)
@@ -1442,6 +1659,44 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.topic_watermarks(text,integer,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.topic_watermarks(text,integer,text) IS 'First offset and the offset after the last message of a partition, or of all, as a daemon last saw them.';
+
+CREATE OR REPLACE FUNCTION millrace.trusted_roles()
+ RETURNS oid[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH trusted (role) AS (
+    SELECT oid FROM pg_roles WHERE rolsuper
+    UNION
+    SELECT nspowner FROM pg_namespace WHERE nspname = 'millrace'
+  )
+  SELECT ARRAY(
+    SELECT role FROM trusted
+    UNION ALL
+    -- from 14 on; its one member is whoever owns the database
+    SELECT r.oid FROM pg_roles AS r, pg_database AS d
+    WHERE r.rolname = 'pg_database_owner' AND d.datname = current_database() AND d.datdba IN (SELECT role FROM trusted))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.trusted_roles() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.unknown_nodes(expressions text[])
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT DISTINCT m[1] FROM unnest(expressions) AS e, regexp_matches(e, '(?:^|[^\\])\{([^ }]*)', 'g') AS m
+  WHERE m[1] <> ALL (ARRAY[
+    'VAR', 'CONST', 'FUNCEXPR', 'NAMEDARGEXPR', 'OPEXPR', 'DISTINCTEXPR', 'NULLIFEXPR', 'SCALARARRAYOPEXPR', 'BOOLEXPR',
+    'FIELDSELECT', 'SUBSCRIPTINGREF', 'RELABELTYPE', 'COERCEVIAIO', 'ARRAYCOERCEEXPR', 'COERCETODOMAIN',
+    'COERCETODOMAINVALUE', 'COLLATEEXPR', 'COLLATE', 'CASEEXPR', 'CASE', 'CASEWHEN', 'WHEN', 'CASETESTEXPR', 'ARRAYEXPR',
+    'ARRAY', 'ROWEXPR', 'ROW', 'ROWCOMPAREEXPR', 'ROWCOMPARE', 'COALESCEEXPR', 'COALESCE', 'MINMAXEXPR', 'MINMAX',
+    'NULLTEST', 'BOOLEANTEST', 'SQLVALUEFUNCTION', 'JSONISPREDICATE', 'JSONFORMAT'])
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.unknown_nodes(text[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.warn_without_daemon()
  RETURNS void

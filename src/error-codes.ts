@@ -69,12 +69,6 @@ const daemonCodes = {
     message: 'role[ {role}] may not run the daemon[: the schema millrace belongs to {owner}]',
     hint: 'Connect as the role that owns the schema millrace, or as a member of it.',
   },
-  'identity-changed': {
-    origin: 'daemon',
-    message:
-      'this is not the database that the schema was last used in[: its {what} was {stored}, now it is {found}]',
-    hint: 'A clone, a restore and a failover look alike: docs/errors.md says how to tell millrace which it is.',
-  },
   'takeover-failed': {
     origin: 'daemon',
     message: 'the former owner could not be ended[ of topic {topic}][ partition {partition}][: {reason}]',
@@ -156,7 +150,7 @@ const daemonCodes = {
     origin: 'daemon',
     message:
       'PostgreSQL refused the message[ at offset {offset}][ of topic {topic}][ partition {partition}][: {reason}]',
-    hint: 'Correct the table and begin the consumer again, or pass over the message with a start_offset past it.',
+    hint: 'Correct the table and begin the consumer again. A start_offset past the message passes over it, and counts for every partition of the topic (docs/operations.md).',
   },
   'message-too-large': {
     origin: 'daemon',
@@ -258,6 +252,7 @@ const sqlCodes = [
   'no-broker',
   'no-daemon',
   'insert-denied',
+  'lock-denied',
   'role-not-served',
   'relation-kind',
   'relation-catalog',
@@ -265,6 +260,7 @@ const sqlCodes = [
   'relation-unlogged',
   'relation-row-security',
   'relation-runs-code',
+  'relation-schema',
   'view-without-trigger',
   'format-unknown',
   'delimiter-invalid',
@@ -277,6 +273,7 @@ const sqlCodes = [
   'timeout-invalid',
   'start-offset-invalid',
   'group-invalid',
+  'group-denied',
   'group-taken',
   'consumer-missing',
   'consumer-ambiguous',

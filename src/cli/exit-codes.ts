@@ -29,7 +29,6 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   'schema-newer': exitCodes.unsuitable,
   'schema-taken': exitCodes.unsuitable,
   'not-daemon-role': exitCodes.unsuitable,
-  'identity-changed': exitCodes.unsuitable,
 }
 
 export function exitCodeOf(error: unknown): number {

@@ -265,7 +265,6 @@ const fatalCodes: readonly string[] = [
   'schema-newer',
   'not-daemon-role',
   'database-refused',
-  'identity-changed',
 ]
 
 function isFatal(error: unknown): boolean {

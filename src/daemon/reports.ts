@@ -2,6 +2,7 @@
 // at the most, so that a thousand idle consumers write nothing.
 
 import { hostname } from 'node:os'
+import type { Watermarks } from '../inbound/fetch-loop.ts'
 import type { Pipeline, PipelineReport } from '../inbound/pipeline.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import { version } from '../version.ts'
@@ -12,11 +13,19 @@ interface Told {
   messages: number
 }
 
+interface ToldMarks {
+  marks: Watermarks
+  at: number
+}
+
+/** Milliseconds after which unchanged watermarks are told again, so that their age shows that somebody looks. */
+const repeatMarksAfter = 10_000
+
 export class Reports {
   readonly #daemonId: string
   readonly #shared: SharedSession
   readonly #told = new Map<Pipeline, Told>()
-  readonly #marks = new Map<string, string>()
+  readonly #marks = new Map<string, ToldMarks>()
   #backendPid = 0
   #lastSeen = 0
   #lastRates = performance.now()
@@ -91,18 +100,19 @@ export class Reports {
 
   async #writeWatermarks(pipelines: Pipeline[]): Promise<void> {
     const rows: unknown[][] = []
-    const telling = new Map<string, string>()
+    const telling = new Map<string, ToldMarks>()
+    const at = performance.now()
     for (const { spec, watermarks } of pipelines) {
-      for (const { partition, low, high, lastStable } of watermarks) {
+      for (const marks of watermarks) {
+        const { partition, low, high, lastStable } = marks
         const key = JSON.stringify([spec.cluster, spec.topic, partition])
-        const marks = `${low} ${high} ${lastStable}`
-        if (this.#marks.get(key) === marks) continue
-        telling.set(key, marks)
+        if (!isNews(this.#marks.get(key), marks, at)) continue
+        telling.set(key, { marks, at })
         rows.push([spec.cluster, spec.topic, partition, String(low), String(high), String(lastStable)])
       }
     }
     await this.writeMarks(rows)
-    for (const [key, marks] of telling) this.#marks.set(key, marks)
+    for (const [key, told] of telling) this.#marks.set(key, told)
   }
 
   /** @param rows cluster, topic, partition, low, high, last stable offset */
@@ -111,6 +121,18 @@ export class Reports {
     const columns = [0, 1, 2, 3, 4, 5].map((index) => rows.map((row) => row[index]))
     await this.#shared.query(writeWatermarks, columns)
   }
+}
+
+/** What a later Fetch has seen, if it is different or has not been told for a while. */
+function isNews(
+  told: ToldMarks | undefined,
+  { low, high, lastStable, ...rest }: Watermarks,
+  at: number,
+): boolean {
+  if (!told) return true
+  const before = told.marks
+  const same = before.low === low && before.high === high && before.lastStable === lastStable
+  return !same || (rest.seenAt !== before.seenAt && at - told.at > repeatMarksAfter)
 }
 
 function sameTold(before: Told | undefined, { report, rate }: Told): boolean {

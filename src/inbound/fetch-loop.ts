@@ -35,6 +35,8 @@ export interface Watermarks {
   low: bigint
   high: bigint
   lastStable: bigint
+  /** When the broker said so, milliseconds of performance.now(). */
+  seenAt: number
 }
 
 export interface FetchLoopOptions {
@@ -150,6 +152,7 @@ function takePartition(
     low: fetched.logStartOffset,
     high: fetched.highWatermark,
     lastStable: fetched.lastStableOffset,
+    seenAt: performance.now(),
   })
   const span = spanOf(fetched, reading, options.topic.name)
   if (span) {

@@ -35,15 +35,15 @@ export async function load(
   batch: Batch,
 ): Promise<LoadOutcome> {
   try {
-    const [moved] = await session.script<{ count: string; foreign: boolean }>(
-      movePositions(session, claim, target, batch.spans),
+    const [moved] = await session.script<{ count: string; unsure: boolean }>(
+      movePositions(claim, target, batch.spans),
     )
     if (Number(moved?.count) !== batch.spans.length) {
       await session.rollback()
       return 'lost'
     }
     failpoint('inbound.after-position')
-    if (moved?.foreign) await checkTarget(session, target)
+    if (moved?.unsure) await checkTarget(session, target)
     for (const segment of batch.segments) {
       const chunks = segment.chunks
       await session.copyIn(`${enterRole(session, target)}${format.copyStatement(segment)}`, chunks)
@@ -60,11 +60,10 @@ export async function load(
 }
 
 /**
- * Begins, takes the lock that keeps the relation's definition as it is until the end, moves the positions and
- * reports how many moved, and whether the relation can run code that is not the daemon's own: it can when it is
- * somebody else's, and when it has triggers, because those may be anybody's who holds the right TRIGGER.
+ * Begins, moves the positions and reports how many moved, and whether the relation has to be checked before it is
+ * loaded, because something about it may be in other hands than when the consumer began.
  */
-function movePositions(session: Session, claim: Claim, target: Target, spans: LoadedSpan[]): string {
+function movePositions(claim: Claim, target: Target, spans: LoadedSpan[]): string {
   const rows = spans.map((span) => {
     const owned = claim.partitions.get(span.partition) as ClaimedPartition
     const values = [
@@ -80,7 +79,6 @@ function movePositions(session: Session, claim: Claim, target: Target, spans: Lo
   })
   return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL synchronous_commit = ${target.synchronousCommit};
-    ${lockTarget(session, target)}
     WITH moved AS (
       UPDATE millrace.position AS p
          SET next_offset = v.next, leader_epoch = v.leader_epoch, messages = p.messages + v.messages,
@@ -95,30 +93,27 @@ function movePositions(session: Session, claim: Claim, target: Target, spans: Lo
          AND NOT EXISTS (SELECT FROM millrace.failure AS f
                           WHERE f.consumer_id = p.consumer_id AND f.version = ${claim.version})
       RETURNING 1)
-    SELECT pg_catalog.count(*) AS count,
-           NOT EXISTS (SELECT FROM pg_catalog.pg_class AS r
-                        WHERE r.oid = pg_catalog.to_regclass(${literal(target.relation)})
-                          AND r.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)
-                          AND r.relkind = 'r' AND NOT r.relhastriggers) AS foreign
+    SELECT pg_catalog.count(*) AS count, millrace.needs_check(${argumentsOf(target)}) AS unsure
       FROM moved`
 }
 
-/** The lock that COPY takes, earlier: as whoever may insert. */
-function lockTarget(session: Session, target: Target): string {
-  if (!target.lockable) return ''
-  const lock = `LOCK TABLE ${target.relation} IN ROW EXCLUSIVE MODE;`
-  return target.owner === session.user
-    ? lock
-    : `SET LOCAL ROLE ${identifier(target.owner)}; ${lock} RESET ROLE;`
-}
-
-/** @throws TargetRefused */
+/**
+ * Checks the relation under a lock, so that what is found holds until the end. The lock is taken as whoever may insert.
+ * @throws TargetRefused
+ */
 async function checkTarget(session: Session, target: Target): Promise<void> {
   const [problem] = await session.script<{ code: string; message: string }>(
-    `SELECT code, message
-       FROM millrace.target_problem(${literal(target.schema)}, ${literal(target.name)}, ${target.ownerOid}::oid)`,
+    `SET LOCAL ROLE ${identifier(target.owner)};
+     SELECT millrace.lock_target(${literal(target.schema)}, ${literal(target.name)});
+     RESET ROLE;
+     SELECT code, message FROM millrace.target_problem(${argumentsOf(target)})`,
   )
   if (problem) throw new TargetRefused(problem.code, problem.message)
+}
+
+/** Of needs_check and target_problem. */
+function argumentsOf({ schema, name, ownerOid }: Target): string {
+  return `${literal(schema)}, ${literal(name)}, ${ownerOid}::oid`
 }
 
 /** What the rows are loaded as: the consumer's owner, with the search path that triggers expect. */

@@ -11,12 +11,12 @@ export interface Target extends FormatTarget {
   /** The role that rows are written as. */
   owner: string
   ownerOid: number
-  /** LOCK TABLE takes this kind of relation. */
-  lockable: boolean
   /** A foreign table: what is written there is not undone with the position (at least once). */
   foreign: boolean
   /** The encoding of text and csv: the role's or the database's client_encoding, else the database's own. */
   encoding: string | null
+  /** Of the database; SQL_ASCII converts nothing. */
+  databaseEncoding: string
   synchronousCommit: string
 }
 
@@ -40,11 +40,12 @@ export async function describeTarget(
   spec: ConsumerSpec,
   synchronousCommit: string,
 ): Promise<Target> {
-  const [relation] = await runner.query<{ oid: number; relkind: string; encoding: string }>(relationQuery, [
-    spec.schema,
-    spec.name,
-    spec.ownerOid,
-  ])
+  const [relation] = await runner.query<{
+    oid: number
+    relkind: string
+    encoding: string
+    database: string
+  }>(relationQuery, [spec.schema, spec.name, spec.ownerOid])
   if (!relation) throw new MillraceError('relation-missing', { relation: `${spec.schema}.${spec.name}` })
   const columns = await runner.query<ColumnRow>(columnsQuery, [relation.oid])
   return {
@@ -58,9 +59,9 @@ export async function describeTarget(
     relation: `${identifier(spec.schema)}.${identifier(spec.name)}`,
     owner: spec.owner,
     ownerOid: spec.ownerOid,
-    lockable: relation.relkind === 'r' || relation.relkind === 'p' || relation.relkind === 'v',
     foreign: relation.relkind === 'f',
     encoding: spec.encoding ?? (relation.encoding === 'SQL_ASCII' ? null : relation.encoding),
+    databaseEncoding: relation.database,
     synchronousCommit,
   }
 }
@@ -79,7 +80,8 @@ const relationQuery = `
                AND d.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
                AND d.setrole IN (0, $3::oid)
              ORDER BY d.setrole <> 0 DESC, d.setdatabase <> 0 DESC LIMIT 1),
-           pg_catalog.getdatabaseencoding()) AS encoding
+           pg_catalog.getdatabaseencoding()) AS encoding,
+         pg_catalog.getdatabaseencoding() AS database
     FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
    WHERE n.nspname = $1 AND r.relname = $2`
 

@@ -84,7 +84,6 @@ describe('a daemon', () => {
   for (const [error, expected] of [
     ['database-unreachable', 3],
     ['schema-missing', 4],
-    ['identity-changed', 4],
     ['internal', 1],
   ] as const) {
     for (const [when, start] of [

@@ -73,7 +73,7 @@ test('what stopped a consumer is told in full, with what to do', () => {
     '',
     'orders into public.orders: failed: message-rejected, SQLSTATE 22P02, partition 0, offset 42, 2025-11-21T08:30:00.000Z',
     '  invalid input syntax for type integer: "x"',
-    '  hint: Correct the table and begin the consumer again, or pass over the message with a start_offset past it.',
+    '  hint: Correct the table and begin the consumer again. A start_offset past the message passes over it, and counts for every partition of the topic (docs/operations.md).',
     '',
   ])
 })

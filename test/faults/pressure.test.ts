@@ -40,7 +40,7 @@ test('F13 a target that is locked for a while before a large backlog', async (t)
       const { rows } = await db.query('SELECT state FROM millrace.consumers WHERE topic = $1', [topic])
       return rows[0].state === 'retrying'
     },
-    { deadline: 30_000 },
+    { deadline: 40_000 },
   )
   // others still get their turn, and their share of the memory
   await other.produce(500)
@@ -77,7 +77,7 @@ test('F13 a consumer that waits for a lock longer than its session keeps its par
   const client = await db.client()
   await client.query(`BEGIN; LOCK TABLE ${ledger.table} IN ACCESS EXCLUSIVE MODE`)
   await ledger.produce(1_000)
-  await untilState(db, ledger.topic, 'retrying')
+  await untilState(db, ledger.topic, 'retrying', { deadline: 40_000 })
   await client.query('COMMIT')
   await ledger.untilWhole()
   const readings = daemon.output().split('"msg":"reading"').length - 1

@@ -1,13 +1,21 @@
 // PostgreSQL and Kafka die, at any moment, under load, or are not there yet. The daemon says so, waits and goes on;
 // nothing is lost and nothing is twice.
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { after, before, test } from 'node:test'
 import { Producer } from '@platformatic/kafka'
+import { type KafkaServer, startKafka } from '../../stack/kafka.ts'
 import { databaseFor } from '../support/database.ts'
 import { addBroker, begin, promptDaemon, untilPassed, untilRows, untilState } from '../support/flow.ts'
 import { Ledger } from '../support/ledger.ts'
-import { kafkaFor, postgresFor } from '../support/servers.ts'
+import { postgresFor } from '../support/servers.ts'
 import { produce, topicFor } from '../support/topic.ts'
+
+// it takes seconds to start, so those who kill it share it
+let ownKafka: KafkaServer
+before(async () => {
+  ownKafka = await startKafka()
+})
+after(() => ownKafka?.remove())
 
 for (const synchronousCommit of ['off', 'on']) {
   test(`kill -9 of PostgreSQL under load, synchronous_commit ${synchronousCommit}`, async (t) => {
@@ -34,7 +42,7 @@ for (const synchronousCommit of ['off', 'on']) {
 }
 
 test('kill -9 of the broker under load', async (t) => {
-  const kafka = await kafkaFor(t)
+  const kafka = ownKafka
   const { brokers } = kafka
   const db = await databaseFor(t)
   await addBroker(db, brokers)
@@ -61,10 +69,11 @@ test('kill -9 of the broker under load', async (t) => {
   const asked = performance.now()
   assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
   assert.ok(performance.now() - asked < 10_000, 'within ten seconds')
+  await kafka.start()
 })
 
 test('KIP-320 a transaction whose marker comes after a new election is no cut log', async (t) => {
-  const kafka = await kafkaFor(t)
+  const kafka = ownKafka
   const { brokers } = kafka
   const db = await databaseFor(t)
   await addBroker(db, brokers)

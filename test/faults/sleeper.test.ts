@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { databaseFor } from '../support/database.ts'
-import { addBroker, promptDaemon } from '../support/flow.ts'
+import { addBroker, begin, promptDaemon } from '../support/flow.ts'
 import { Ledger } from '../support/ledger.ts'
+import { plainRoles } from '../support/plain-roles.ts'
 import { untilStopped } from '../support/process.ts'
 
 for (const [where, failpoint] of [
@@ -74,5 +75,27 @@ test('F04 every daemon sleeps: the first to wake goes on', async (t) => {
   await ledger.untilWhole()
   daemons[1]!.kill('SIGCONT')
   await ledger.produce(2_000)
+  await ledger.untilWhole()
+})
+
+test('F04 the survivor ends the sleeper’s session without being a superuser', async (t) => {
+  const { db, daemon, owner, urlOf } = await plainRoles(t)
+  const ledger = await Ledger.open(t, db, { constraint: 'PRIMARY KEY (partition, n)' })
+  await db.query(`ALTER TABLE ${ledger.table} OWNER TO ${owner}`)
+  await ledger.produce(20_000)
+  const client = () => db.client({ connectionString: urlOf(owner) })
+  await begin({ client }, ledger.topic, ledger.table, {
+    format: 'csv',
+    delimiter: ',',
+    start_offset: -2,
+    maxbytes: 200_000,
+  })
+  const env = { MILLRACE_FAILPOINTS: 'postgres.mid-copy=stop@3' }
+  const sleeper = await promptDaemon(t, { url: urlOf(daemon) }, { env })
+  await untilStopped(sleeper.pid)
+  await promptDaemon(t, { url: urlOf(daemon) })
+  await ledger.untilWhole({ deadline: 40_000 })
+  sleeper.kill('SIGCONT')
+  await ledger.produce(500)
   await ledger.untilWhole()
 })

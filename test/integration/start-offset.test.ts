@@ -169,3 +169,20 @@ test('a daemon that starts later does what was asked for meanwhile, and consume_
   await db.query('CREATE TABLE other (n int)')
   assert.deepEqual(await begin(db, topic, 'other', { start_offset: -2 }), [])
 })
+
+test('what is stored is what counts: a batch that does not continue it is not loaded', async (t) => {
+  const { db, topic } = await setUp(t)
+  const daemon = await promptDaemon(t, db)
+  await produce(topic, values(0, 1, 2, 3))
+  await begin(db, topic, 'numbers', { start_offset: -2 })
+  await untilRows(db, numbers, [[[0, 1, 2, 3]]])
+  await db.query('BEGIN; TRUNCATE numbers; UPDATE millrace.position SET next_offset = 2; COMMIT')
+  await produce(topic, values(4))
+  await untilRows(db, numbers, [[[2, 3, 4]]])
+  await daemon.waitForLog('position-lost')
+  // the same for whoever raises the owner's epoch
+  await db.query('UPDATE millrace.position SET owner_epoch = owner_epoch + 1')
+  await produce(topic, values(5))
+  await untilRows(db, numbers, [[[2, 3, 4, 5]]])
+  await untilState(db, topic, 'running')
+})

@@ -123,6 +123,7 @@ test('pipeline_kafka.consume_begin', async (t) => {
     [`, group_id := ''`, 'group-invalid 22023'],
     [`, group_id := repeat('g', 256)`, 'group-invalid 22023'],
     [`, group_id := E'a\\nb'`, 'group-invalid 22023'],
+    [`, group_id := 'millrace.8f2e.1'`, 'group-invalid 22023'],
   ]
   for (const [rest, refusal] of bad) {
     await t.test(`refuses consume_begin('topic', 't'${rest}): ${refusal}`, async () => {
@@ -255,7 +256,52 @@ describe('beginning again', () => {
     assert.deepEqual(await again(', start_offset := -2'), ['-2', true])
     await owner.run(located)
     assert.deepEqual(await again(', start_offset := -2'), ['-2', true], 'the same offset, asked for again')
-    assert.deepEqual(await again(), [null, false], 'a later call without one takes it back')
+    assert.deepEqual(await again(), ['-2', true], 'no daemon has looked it up yet, so it is still asked for')
+    await owner.run(located)
+    assert.deepEqual(await again(), [null, false])
+  })
+
+  test('keeps a start_offset that no daemon has looked up yet, whichever call begins again', async (t) => {
+    const owner = await begun(t)
+    const end = `SELECT pipeline_kafka.consume_end('topic', 't')`
+    const again = [
+      'SELECT pipeline_kafka.consume_begin()',
+      begin(),
+      'SELECT kafka_consume_begin()',
+      `SELECT kafka_consume_begin('t', 'topic')`,
+      `UPDATE millrace.consumer SET wanted = 'running', start_offset = NULL`,
+      `UPDATE millrace.consumer SET wanted = 'running'`,
+    ]
+    await owner.run(`${end}; ${begin(', start_offset := 42')}`)
+    for (const call of again) {
+      await owner.run(`${end}; ${call}`)
+      const { start_offset, start_pending, wanted } = await consumer(owner)
+      assert.deepEqual([start_offset, start_pending, wanted], ['42', true, 'running'], call)
+    }
+    await owner.run(`${end}; ${begin(', start_offset := -1')}`)
+    assert.equal((await consumer(owner)).start_offset, '-1')
+  })
+
+  // A version is what a daemon compares: without a new one it would load rows again at its next start.
+  test('a start is located again only in a new version', async (t) => {
+    const owner = await begun(t)
+    await owner.run(`SELECT pipeline_kafka.consume_end('topic', 't'); ${begin(', start_offset := -2')}`)
+    await owner.run('UPDATE millrace.consumer SET start_pending = false, located_at = now()')
+    const before = await consumer(owner)
+    for (const change of [
+      'start_offset = start_offset',
+      'start_offset = -2',
+      `start_offset = -2, wanted = 'running'`,
+    ]) {
+      await owner.run(`UPDATE millrace.consumer SET ${change}`)
+      const { version, start_pending } = await consumer(owner)
+      assert.deepEqual([version, start_pending], [before.version, false], change)
+    }
+    await owner.run(`UPDATE millrace.consumer SET start_offset = 7, wanted = 'stopped'`)
+    assert.equal((await consumer(owner)).start_pending, false)
+    await owner.run(`UPDATE millrace.consumer SET start_offset = 8, wanted = 'running'`)
+    const { version, start_pending } = await consumer(owner)
+    assert.deepEqual([version, start_pending], [String(Number(before.version) + 1), true])
   })
 
   test('what a daemon records is no change of what is wanted', async (t) => {

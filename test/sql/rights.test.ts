@@ -38,7 +38,10 @@ describe('who may consume', () => {
       `GRANT SELECT, UPDATE, DELETE ON t TO ${roles.alice}; GRANT INSERT (a) ON t TO ${roles.alice}`,
     )
     assert.equal(await alice.refusal(begin()), 'insert-denied 42501')
+    // COPY could do with the columns, but the relation is locked first.
     await owner.run(`GRANT INSERT (b) ON t TO ${roles.alice}`)
+    assert.equal(await alice.refusal(begin()), 'insert-denied 42501')
+    await owner.run(`GRANT INSERT ON t TO ${roles.alice}`)
     assert.equal(await alice.refusal(begin()), null)
   })
 
@@ -83,6 +86,58 @@ describe('who may consume', () => {
     assert.equal(await bob.refusal(begin()), null)
     await owner.run(`CREATE TABLE other (a int); GRANT INSERT ON other TO ${roles.admin}`)
     assert.equal(await admin.refusal(begin('other', 'anything')), null)
+  })
+})
+
+test('an administrator begins no consumer again whose owner lost the topic, and is told which', async (t) => {
+  const { owner, admin, alice, roles } = await prepared(t)
+  await alice.run(`${begin()}; SELECT pipeline_kafka.consume_end()`)
+  await owner.run(`SELECT millrace.revoke_topic('topic', '${roles.alice}')`)
+  for (const session of [admin, owner]) {
+    const told: unknown[] = []
+    session.client.on('notice', ({ message }) => told.push(message))
+    const { notices } = await session.run('SELECT pipeline_kafka.consume_begin()')
+    assert.deepEqual(notices, ['WARNING topic-not-granted'])
+    assert.deepEqual(told, [
+      `topic topic into public.t was not started: topic topic is not granted to role ${roles.alice}`,
+    ])
+    assert.equal(await session.refusal(begin()), 'topic-not-granted 42501')
+  }
+  assert.equal(await alice.value('SELECT state FROM millrace.consumers'), 'stopped')
+  await owner.run(`SELECT millrace.grant_topic('topic', '${roles.alice}')`)
+  await admin.run('SELECT pipeline_kafka.consume_begin()')
+  assert.equal(await alice.value('SELECT state FROM millrace.consumers'), 'no-daemon')
+})
+
+describe('who chooses a consumer group', () => {
+  const inGroup = (group: string): string =>
+    `SELECT pipeline_kafka.consume_begin('topic', 't', group_id := '${group}')`
+
+  test('an administrator, not an ordinary role, however it tries', async (t) => {
+    const { owner, alice } = await prepared(t)
+    assert.equal(await alice.refusal(inGroup('billing')), 'group-denied 42501')
+    assert.equal(
+      await alice.refusal(`INSERT INTO millrace.consumer (topic, target_schema, target_name, group_id)
+        VALUES ('topic', 'public', 't', 'billing')`),
+      'group-denied 42501',
+    )
+    await alice.run(begin())
+    for (const change of [`group_id = 'billing'`, `group_id = 'billing', wanted = 'stopped'`]) {
+      assert.equal(await alice.refusal(`UPDATE millrace.consumer SET ${change}`), 'group-denied 42501')
+    }
+    await owner.run(`SELECT pipeline_kafka.consume_end(); ${inGroup('billing')}`)
+    // What an administrator chose stays when its owner begins all again.
+    await alice.run('SELECT pipeline_kafka.consume_end(), pipeline_kafka.consume_begin()')
+    assert.equal(await alice.value('SELECT group_id FROM millrace.consumers'), 'billing')
+  })
+
+  test('and nobody one that is another consumer’s by itself', async (t) => {
+    const { owner, superuser } = await prepared(t)
+    const id = await owner.value('SELECT id FROM millrace.installation')
+    for (const session of [owner, superuser]) {
+      assert.equal(await session.refusal(inGroup(`millrace.${id}.1`)), 'group-invalid 22023')
+    }
+    assert.equal(await owner.refusal(inGroup('millrace-of-ours')), null)
   })
 })
 
@@ -220,6 +275,34 @@ describe('the tables themselves', () => {
     }
   })
 
+  const ours = `(SELECT c.oid, c.oid::regclass AS name, relacl FROM pg_class AS c WHERE relkind IN ('r', 'v')
+    AND relnamespace IN ('millrace'::regnamespace, 'pipeline_kafka'::regnamespace, 'public'::regnamespace)
+    AND relname <> 't') AS ours`
+
+  // A right to a whole table, more than to read or to insert, is what LOCK TABLE asks for.
+  test('nobody but administrators can lock the daemon out', async (t) => {
+    const { owner, alice } = await prepared(t)
+    const granted =
+      await owner.column(`SELECT concat_ws(' ', name, privilege_type) FROM ${ours}, aclexplode(relacl) AS a
+      WHERE a.grantee = 0 AND a.privilege_type NOT IN ('SELECT', 'INSERT')`)
+    assert.deepEqual(granted, [])
+    const names = await owner.column(`SELECT name::text FROM ${ours}`)
+    assert.ok(names.includes('millrace.broker') && names.includes('pipeline_kafka_brokers'))
+    for (const mode of ['ACCESS EXCLUSIVE', 'EXCLUSIVE', 'SHARE', 'SHARE UPDATE EXCLUSIVE']) {
+      for (const name of names) {
+        assert.match(
+          String(await alice.refusal(`BEGIN; LOCK TABLE ${name} IN ${mode} MODE`)),
+          /42501$/,
+          `${name} ${mode}`,
+        )
+        await alice.run('ROLLBACK')
+      }
+    }
+    // They can still ask about topics.
+    await alice.run(`SELECT * FROM millrace.topic_watermarks('topic')`)
+    await alice.run(`SELECT * FROM millrace.topic_watermarks('topic')`)
+  })
+
   test('every table has row-level security, or nobody else may touch it', async (t) => {
     const { owner } = await prepared(t)
     const open =
@@ -239,16 +322,40 @@ describe('F41 brokers and topics', () => {
       `INSERT INTO millrace.broker (host) VALUES ('evil:9092')`,
       `INSERT INTO pipeline_kafka.brokers VALUES ('evil:9092')`,
       `INSERT INTO pipeline_kafka_brokers VALUES ('evil:9092')`,
-      `UPDATE pipeline_kafka_brokers SET host = 'evil:9092'`,
-      `DELETE FROM pipeline_kafka_brokers`,
       `SELECT pipeline_kafka.remove_broker('localhost:9092')`,
       `SELECT millrace.grant_topic('topic', 'public')`,
       `SELECT millrace.revoke_topic('topic', 'public')`,
       `INSERT INTO millrace.topic_grant (topic, grantee) VALUES ('secret', CURRENT_USER::text::regrole)`,
     ]
     for (const sql of attempts) assert.equal(await alice.refusal(sql), 'admin-required 42501', sql)
-    await alice.run('DELETE FROM millrace.broker; DELETE FROM millrace.topic_grant')
-    assert.match(String(await alice.refusal(`UPDATE millrace.broker SET host = 'evil'`)), /42501$/)
+    const changes = (broker: string): string[] => [
+      `UPDATE ${broker} SET host = 'evil'`,
+      `DELETE FROM ${broker}`,
+      `SELECT * FROM ${broker} FOR UPDATE`,
+    ]
+    for (const sql of [
+      ...['millrace.broker', 'pipeline_kafka.brokers', 'pipeline_kafka_brokers'].flatMap(changes),
+      'DELETE FROM millrace.topic_grant',
+      `UPDATE millrace.topic_grant SET topic = '*'`,
+    ]) {
+      assert.match(String(await alice.refusal(sql)), /42501$/, sql)
+    }
+    assert.deepEqual(await owner.column('SELECT host FROM millrace.broker'), ['localhost:9092'])
+    assert.equal(await owner.value('SELECT count(*)::int FROM millrace.topic_grant'), 1)
+  })
+
+  test('are changed through the views by administrators of either kind', async (t) => {
+    const { superuser, admin, bob, owner, roles } = await prepared(t)
+    await superuser.run(`GRANT ${roles.owner} TO ${roles.bob}`)
+    for (const session of [admin, bob, superuser]) {
+      for (const view of ['pipeline_kafka_brokers', 'pipeline_kafka.brokers']) {
+        await session.run(`INSERT INTO ${view} VALUES ('one:1')`)
+        await session.run(`UPDATE ${view} SET host = 'two:2' WHERE host = 'one:1'`)
+        assert.deepEqual(await owner.column(`SELECT host FROM ${view}`), ['localhost:9092', 'two:2'])
+        await session.run(`DELETE FROM ${view} WHERE host = 'two:2'`)
+      }
+      await session.run(`SELECT millrace.grant_topic('x', 'public'), millrace.revoke_topic('x', 'public')`)
+    }
     assert.deepEqual(await owner.column('SELECT host FROM millrace.broker'), ['localhost:9092'])
     assert.equal(await owner.value('SELECT count(*)::int FROM millrace.topic_grant'), 1)
   })

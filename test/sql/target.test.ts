@@ -23,6 +23,10 @@ const setting = `
   CREATE TYPE mood AS ENUM ('good', 'bad');
   CREATE FUNCTION evil_cast(mood) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN 'x'; END $$;
   CREATE CAST (mood AS text) WITH FUNCTION evil_cast(mood);
+  CREATE TYPE digit AS ENUM ('1', '2');
+  CREATE FUNCTION evil_number(digit) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;
+  CREATE CAST (digit AS int) WITH FUNCTION evil_number(digit) AS IMPLICIT;
+  CREATE TYPE tame_composite AS (x int, y text);
   CREATE SEQUENCE numbers;
   CREATE TABLE referenced (a int PRIMARY KEY)`
 
@@ -34,7 +38,17 @@ const accepted: Record<string, string> = {
   'ordinary checks': `CREATE TABLE target (a int CHECK (a > 0), b text CHECK (b ~ '^x'), c timestamptz CHECK (c > '2000-01-01'::date),
     d mood CHECK (d IN ('good', 'bad')), CHECK (a <> ALL (ARRAY[1, 2])))`,
   'a generated column': 'CREATE TABLE target (a int, b int GENERATED ALWAYS AS (a * 2) STORED)',
-  'a foreign key': 'CREATE TABLE target (a int REFERENCES referenced DEFERRABLE, b int UNIQUE DEFERRABLE)',
+  'a foreign key to a table of the daemon’s role':
+    'CREATE TABLE target (a int REFERENCES trusted_keys DEFERRABLE, b int UNIQUE DEFERRABLE)',
+  'every kind of expression that says what it calls': `CREATE TABLE target (a int, b text, c text[], d jsonb, e numeric(9,2), f boolean,
+    t timestamptz, m mood[] DEFAULT ARRAY['good'::mood],
+    CHECK (a > 0 AND NOT f OR b IS NULL), CHECK (a IS DISTINCT FROM 3), CHECK (nullif(a, 1) = 2), CHECK (a = ANY (ARRAY[1, 2])),
+    CHECK (b LIKE 'x%' COLLATE "C"), CHECK (CASE a WHEN 1 THEN true ELSE false END), CHECK (CASE WHEN a = 1 THEN true END),
+    CHECK (coalesce(a, 1) > 0), CHECK (greatest(a, 1) > least(a, 2)), CHECK (f IS NOT TRUE), CHECK (row(a, b) < row(1, 'x')),
+    CHECK (row(a, b) IS NOT NULL), CHECK (c[1] = 'x' AND c[1:2] IS NOT NULL), CHECK ((d ->> 'k') = 'v'), CHECK (d['k'] IS NOT NULL),
+    CHECK (b::int > 0), CHECK (c::int[] IS NOT NULL), CHECK (b = current_user), CHECK (t > '2000-01-01'::date),
+    CHECK (make_interval(days => a) > '1 day'), CHECK (t AT TIME ZONE 'UTC' > '2000-01-01'), CHECK (extract(year FROM t) > 2000),
+    CHECK (b IS JSON), CHECK (e::int > 0), CHECK (trim(b) SIMILAR TO 'x'))`,
   'an index of pg_catalog’s functions':
     'CREATE TABLE target (a text); CREATE INDEX ON target (lower(a)) WHERE a IS NOT NULL',
   'an exclusion constraint': 'CREATE TABLE target (a int4range, EXCLUDE USING gist (a WITH &&))',
@@ -47,16 +61,16 @@ const accepted: Record<string, string> = {
     ALTER TABLE target DISABLE TRIGGER t`,
   'the trigger for text search': `CREATE TABLE target (a text, v tsvector); CREATE TRIGGER t BEFORE INSERT ON target FOR EACH ROW
     EXECUTE FUNCTION tsvector_update_trigger(v, 'pg_catalog.english', a)`,
-  'partitions of partitions': `CREATE TABLE target (a int) PARTITION BY RANGE (a);
-    CREATE TABLE one PARTITION OF target FOR VALUES FROM (0) TO (9);
-    CREATE TABLE rest PARTITION OF target DEFAULT PARTITION BY LIST ((a % 2)); CREATE TABLE rest_all PARTITION OF rest DEFAULT`,
+  'a place among partitions whose keys are ordinary': `CREATE TABLE whole (a int, b text) PARTITION BY RANGE (a);
+    CREATE TABLE part PARTITION OF whole DEFAULT PARTITION BY LIST ((lower(b))); CREATE TABLE target PARTITION OF part DEFAULT`,
   'row-level security that is not for its owner':
     'CREATE TABLE target (a int); ALTER TABLE target ENABLE ROW LEVEL SECURITY',
   'a rule, which COPY ignores':
     'CREATE TABLE target (a int); CREATE RULE r AS ON INSERT TO target DO INSTEAD NOTHING',
 }
 
-const refused: Record<string, [code: string, sql: string]> = {
+/** `changeable`: no code of anybody's yet, but whoever owns it could change that while a load runs. */
+const refused: Record<string, [code: string, sql: string, why?: 'changeable']> = {
   'an unlogged table': ['relation-unlogged', 'CREATE UNLOGGED TABLE target (a int)'],
   'a table with an unlogged partition': [
     'relation-unlogged',
@@ -75,6 +89,60 @@ const refused: Record<string, [code: string, sql: string]> = {
     'relation-row-security',
     'CREATE TABLE target (a int); ALTER TABLE target ENABLE ROW LEVEL SECURITY; ALTER TABLE target FORCE ROW LEVEL SECURITY',
   ],
+  'a partitioned table, to which a partition with a trigger can be attached during a load': [
+    'relation-runs-code',
+    'CREATE TABLE target (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF target DEFAULT',
+    'changeable',
+  ],
+  'the key of what it is a partition of': [
+    'relation-runs-code',
+    `CREATE TABLE whole (a int) PARTITION BY LIST ((evil_check(a)));
+    CREATE TABLE target PARTITION OF whole FOR VALUES IN (true)`,
+  ],
+  'the key of what it is a partition of a partition of': [
+    'relation-runs-code',
+    `CREATE TABLE whole (a int) PARTITION BY LIST ((evil_check(a)));
+    CREATE TABLE part PARTITION OF whole FOR VALUES IN (true) PARTITION BY LIST (a); CREATE TABLE target PARTITION OF part DEFAULT`,
+  ],
+  'a foreign key to a table of an ordinary role, whose indexes its check is planned with': [
+    'relation-runs-code',
+    'CREATE TABLE target (a int REFERENCES referenced)',
+    'changeable',
+  ],
+  'a foreign key to itself': [
+    'relation-runs-code',
+    'CREATE TABLE target (a int PRIMARY KEY, b int REFERENCES target)',
+    'changeable',
+  ],
+  'a foreign key that casts': ['relation-runs-code', 'CREATE TABLE target (a digit REFERENCES trusted_keys)'],
+  'a composite type, which can get a domain during a load': [
+    'relation-runs-code',
+    'CREATE TABLE target (a tame_composite)',
+    'changeable',
+  ],
+  'a row type of a table': ['relation-runs-code', 'CREATE TABLE target (a referenced)', 'changeable'],
+  'a whole row': [
+    'relation-runs-code',
+    'CREATE TABLE target (a int, CHECK (target IS NOT NULL))',
+    'changeable',
+  ],
+  ...Object.fromEntries(
+    [
+      `json_object('k': m) IS NOT NULL`,
+      'json_array(m) IS NOT NULL',
+      'json_scalar(m::text) IS NOT NULL',
+      'json(m::text) IS NOT NULL',
+      `json_value(jsonb '{}', '$.a') = 'x'`,
+      'xmlelement(name x, m) IS NOT NULL',
+      `xmlserialize(content xml '<a/>' AS text) = 'x'`,
+      'to_json(m) IS NOT NULL',
+      'm || m::text = m::text',
+      'quote_literal(m) IS NOT NULL',
+    ].map((expression) => [
+      `a cast that is looked up when it runs: ${expression}`,
+      ['relation-runs-code', `CREATE TABLE target (m mood CHECK (${expression}))`],
+    ]),
+  ),
   'a view’s trigger': [
     'relation-runs-code',
     `CREATE VIEW target AS SELECT 1 AS a;
@@ -147,6 +215,7 @@ const refused: Record<string, [code: string, sql: string]> = {
   'a domain to which its owner can add a check meanwhile': [
     'relation-runs-code',
     'CREATE TABLE target (a tame_domain)',
+    'changeable',
   ],
   'an array of a domain': ['relation-runs-code', 'CREATE TABLE target (a evil_domain[])'],
   'a composite type with a domain': ['relation-runs-code', 'CREATE TABLE target (a evil_composite)'],
@@ -200,16 +269,19 @@ const refused: Record<string, [code: string, sql: string]> = {
 interface Setting extends OwnedDatabase {
   owner: RoleSession
   alice: RoleSession
+  bob: RoleSession
 }
 
 async function prepared(t: Parameters<typeof ownedDatabase>[0]): Promise<Setting> {
   const db = await ownedDatabase(t)
   const owner = await db.as(db.roles.owner)
   const alice = await db.as(db.roles.alice)
+  const bob = await db.as(db.roles.bob)
   await owner.run(
-    `SELECT pipeline_kafka.add_broker('localhost'), millrace.grant_topic('topic', '${db.roles.alice}')`,
+    `SELECT pipeline_kafka.add_broker('localhost'), millrace.grant_topic('topic', '${db.roles.alice}');
+    CREATE TABLE trusted_keys (a int PRIMARY KEY); GRANT REFERENCES ON trusted_keys TO ${db.roles.alice}`,
   )
-  return { ...db, owner, alice }
+  return { ...db, owner, alice, bob }
 }
 
 const begin = `SELECT pipeline_kafka.consume_begin('topic', 'target')`
@@ -286,12 +358,90 @@ describe('a relation of the daemon’s own role', () => {
     assert.equal(await owner.refusal(begin), null)
   })
 
-  test('may be a view with a trigger of its own, loaded by whoever may insert', async (t) => {
-    const { owner, alice, roles } = await prepared(t)
-    await owner.run(`${setting}; CREATE VIEW target AS SELECT 1 AS a; GRANT INSERT ON target TO ${roles.alice};
-      CREATE TRIGGER t INSTEAD OF INSERT ON target FOR EACH ROW EXECUTE FUNCTION evil_trigger()`)
-    assert.equal(await alice.refusal(begin), null)
+  test('may use another role’s type, unless a cast of it is looked up when it runs', async (t) => {
+    const { owner, alice } = await prepared(t)
+    await alice.run(setting)
+    assert.equal(await outcome(owner, 'CREATE TABLE target (m mood)'), null)
+    const json = `CREATE TABLE target (m mood CHECK (json_object('k': m) IS NOT NULL))`
+    assert.equal(await outcome(owner, json), 'relation-runs-code')
+    assert.equal(await outcome(owner, json.replaceAll('m mood', 'm text')), null)
+    assert.equal(await outcome(owner, 'CREATE TABLE target (m tame_composite)'), 'relation-runs-code')
   })
+
+  test('F38 may not refer to a table of somebody else', async (t) => {
+    const { owner, alice, roles } = await prepared(t)
+    await alice.run(`${setting}; GRANT REFERENCES ON referenced TO ${roles.owner}`)
+    assert.equal(
+      await outcome(owner, 'CREATE TABLE target (a int REFERENCES referenced)'),
+      'relation-runs-code',
+    )
+  })
+
+  // Without a search_path of its own such code would look names up in the schema of the consumer's owner.
+  test('F38 runs none of its code for a consumer of somebody else', async (t) => {
+    const { owner, superuser, roles } = await prepared(t)
+    await owner.run(setting)
+    const codes = Object.entries(refused).filter(([, [code]]) => code === 'relation-runs-code')
+    for (const [name, [code, sql, why]] of codes) {
+      await superuser.run(`BEGIN; SET LOCAL ROLE ${roles.owner}; ${sql}; GRANT INSERT ON target TO ${roles.alice};
+        SET LOCAL ROLE ${roles.alice}`)
+      const expected = why === 'changeable' ? null : `${code} 42501`
+      assert.equal(await superuser.refusal(begin), expected, name)
+      await superuser.run('ROLLBACK')
+    }
+  })
+
+  test('may be a view with a trigger of its own', async (t) => {
+    const { owner } = await prepared(t)
+    await owner.run(`${setting}; CREATE VIEW target AS SELECT 1 AS a;
+      CREATE TRIGGER t INSTEAD OF INSERT ON target FOR EACH ROW EXECUTE FUNCTION evil_trigger()`)
+    assert.equal(await owner.refusal(begin), null)
+  })
+
+  test('F38 may not be a view that takes triggers of others', async (t) => {
+    const { owner, roles } = await prepared(t)
+    await owner.run(`${setting}; CREATE VIEW target AS SELECT 1 AS a;
+      CREATE TRIGGER t INSTEAD OF INSERT ON target FOR EACH ROW EXECUTE FUNCTION evil_trigger();
+      GRANT TRIGGER ON target TO ${roles.bob}`)
+    assert.equal(await owner.refusal(begin), 'relation-runs-code 42501')
+  })
+})
+
+describe('F38 the schema of a relation', () => {
+  const beginIn = (schema: string): string =>
+    `SELECT pipeline_kafka.consume_begin('topic', '${schema}.target')`
+
+  test('belongs to the daemon’s role or a superuser, because whoever owns it can exchange what a name means', async (t) => {
+    const { superuser, owner, alice, roles } = await prepared(t)
+    await superuser.run(`CREATE SCHEMA hers AUTHORIZATION ${roles.alice}; CREATE SCHEMA super;
+      GRANT USAGE, CREATE ON SCHEMA super TO ${roles.alice}`)
+    await alice.run('CREATE TABLE hers.target (a int); CREATE TABLE super.target (a int)')
+    assert.equal(await alice.refusal(beginIn('hers')), 'relation-schema 42501')
+    assert.equal(await alice.refusal(beginIn('super')), null)
+    // Whoever owns the relation.
+    await superuser.run(`ALTER TABLE hers.target OWNER TO ${roles.owner}`)
+    assert.equal(await owner.refusal(beginIn('hers')), 'relation-schema 42501')
+    assert.equal(await superuser.refusal(beginIn('hers')), 'relation-schema 42501')
+    await superuser.run(`ALTER SCHEMA hers OWNER TO ${roles.owner}`)
+    assert.equal(await owner.refusal(beginIn('hers')), null)
+  })
+
+  test('public counts as the owner of the database’s', async (t) => {
+    const { superuser, alice, database, roles } = await prepared(t)
+    await alice.run('CREATE TABLE target (a int)')
+    await superuser.run(`ALTER DATABASE ${database.name} OWNER TO ${roles.bob}`)
+    assert.equal(await alice.refusal(beginIn('public')), 'relation-schema 42501')
+    await superuser.run(`ALTER SCHEMA public OWNER TO ${roles.owner}`)
+    assert.equal(await alice.refusal(beginIn('public')), null)
+  })
+})
+
+test('a table of another ordinary role has to be one that the consumer’s owner may lock', async (t) => {
+  const { alice, bob, roles } = await prepared(t)
+  await bob.run(`CREATE TABLE target (a int); GRANT INSERT ON target TO ${roles.alice}`)
+  assert.equal(await alice.refusal(begin), 'lock-denied 42501')
+  await bob.run(`GRANT UPDATE ON target TO ${roles.alice}`)
+  assert.equal(await alice.refusal(begin), null)
 })
 
 test('what changes after the consumer began is found by the daemon’s own check', async (t) => {
@@ -339,19 +489,23 @@ test('relations of the system are refused', async (t) => {
   )
 })
 
-test('a foreign table is accepted with a notice', async (t) => {
-  const { superuser, alice, roles } = await prepared(t)
+test('a foreign table of the daemon’s role is accepted with a notice, for its own consumers', async (t) => {
+  const { superuser, owner, alice, roles } = await prepared(t)
   await superuser.run(`CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;
-    GRANT USAGE ON FOREIGN SERVER far TO ${roles.alice}`)
+    GRANT USAGE ON FOREIGN SERVER far TO ${roles.alice}, ${roles.owner}`)
   await alice.run('CREATE FOREIGN TABLE target (a int) SERVER far')
-  assert.deepEqual((await alice.run(begin)).notices, ['NOTICE foreign-at-least-once', 'WARNING no-daemon'])
+  assert.equal(await alice.refusal(begin), 'relation-runs-code 42501')
+  assert.equal(await owner.refusal(begin), 'relation-runs-code 42501')
+  await superuser.run(`ALTER TABLE target OWNER TO ${roles.owner}; GRANT INSERT ON target TO ${roles.alice}`)
+  assert.equal(await alice.refusal(begin), 'relation-runs-code 42501')
+  assert.deepEqual((await owner.run(begin)).notices, ['NOTICE foreign-at-least-once', 'WARNING no-daemon'])
 })
 
 test('the check takes a few milliseconds at worst', async (t) => {
   const { owner, alice, roles } = await prepared(t)
-  await alice.run(`${setting}; ${accepted['ordinary defaults']};
-    CREATE TABLE parts (a int DEFAULT 1, CHECK (a > 0)) PARTITION BY LIST (a)`)
-  await alice.run(
+  await alice.run(`${setting}; ${accepted['ordinary defaults']}`)
+  await owner.run(`CREATE TABLE parts (a int DEFAULT 1, CHECK (a > 0)) PARTITION BY LIST (a)`)
+  await owner.run(
     `DO $$ BEGIN FOR i IN 1..200 LOOP EXECUTE format('CREATE TABLE parts_%s PARTITION OF parts FOR VALUES IN (%s)', i, i); END LOOP; END $$`,
   )
   const milliseconds = async (name: string): Promise<number> => {

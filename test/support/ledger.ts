@@ -1,6 +1,7 @@
 // A topic of known content and the table it goes to. Each message says where it stands, so that the table tells at
 // any moment, in one snapshot, whether every offset before the position is there exactly once and nothing else is.
 import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Cleanup } from './cleanup.ts'
 import type { Database } from './database.ts'
 import { eventually } from './eventually.ts'
@@ -26,6 +27,9 @@ interface Count {
   sound: boolean
   next: number
 }
+
+/** Between two sends under load. ms */
+const pause = 15
 
 export class Ledger {
   readonly topic: string
@@ -77,11 +81,14 @@ export class Ledger {
     }
   }
 
-  /** Goes on sending until `stop` is called; that resolves when the last message is there. */
-  keepProducing(chunk = 200): { stop(): Promise<void> } {
+  /** Goes on sending, some thousand messages a second, until `stop` is called; that resolves after the last one. */
+  keepProducing(chunk = 100): { stop(): Promise<void> } {
     let running = true
     const work = (async () => {
-      while (running) await this.produce(chunk, chunk)
+      while (running) {
+        await this.produce(chunk, chunk)
+        await delay(pause)
+      }
     })()
     // whoever stops it hears of a failure
     work.catch(() => {})
@@ -120,35 +127,32 @@ export class Ledger {
     return total
   }
 
-  /** Waits until everything that was sent is there, and makes sure all the way that nothing is twice. */
+  /** Waits until the position is after everything that was sent, and makes sure that it is there, and once. */
   async untilWhole(waiting: { deadline?: number } = {}): Promise<void> {
-    let loaded = 0
-    let wrong: unknown = null
-    const there = async () => {
-      try {
-        loaded = await this.check()
-      } catch (error) {
-        if (!(error instanceof assert.AssertionError)) throw error
-        wrong = error
-      }
-      return wrong !== null || loaded === this.total
-    }
-    await eventually(`all ${this.total} messages of ${this.topic}`, there, {
-      deadline: 60_000,
-      ...waiting,
-    }).catch(async (error) => {
-      const row = await consumerOf(this.#db, this.topic).catch(() => null)
-      throw new Error(`${error.message}; ${loaded} are there: ${JSON.stringify(row)}`, { cause: error })
-    })
-    if (wrong !== null) throw wrong
+    await this.untilLoaded(this.total, waiting)
+    assert.equal(await this.check(), this.total)
   }
 
-  /** Waits until at least so many are there. */
+  /** Waits until at least so many are loaded, and makes sure that they are there, and once. */
   async untilLoaded(count: number, waiting: { deadline?: number } = {}): Promise<void> {
-    await eventually(`${count} messages of ${this.topic}`, async () => (await this.check()) >= count, {
-      deadline: 60_000,
-      ...waiting,
-    })
+    let passed = 0
+    const there = async () => {
+      const { rows } = await this.#db.query(
+        `SELECT coalesce(sum(p.next_offset), 0)::int AS passed
+           FROM millrace.position AS p JOIN millrace.consumer AS c ON c.id = p.consumer_id
+          WHERE c.topic = $1`,
+        [this.topic],
+      )
+      passed = rows[0].passed
+      return passed >= count
+    }
+    await eventually(`${count} messages of ${this.topic}`, there, { deadline: 60_000, ...waiting }).catch(
+      async (error) => {
+        const row = await consumerOf(this.#db, this.topic).catch(() => null)
+        throw new Error(`${error.message}; ${passed} are passed: ${JSON.stringify(row)}`, { cause: error })
+      },
+    )
+    await this.check()
   }
 
   #message(): Message {

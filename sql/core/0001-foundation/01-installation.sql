@@ -33,7 +33,7 @@ BEGIN
   ELSE
     RAISE NOTICE 'role millrace_admin was not created: % may not create roles', quote_ident(current_user)
       USING HINT = 'Until somebody creates it, only superusers and members of ' || quote_ident(current_user)
-        || ' can add brokers and grant topics.';
+        || ' can add brokers and grant topics. Once it is there: SELECT millrace.grant_admin().';
   END IF;
 END
 $$;
@@ -46,12 +46,19 @@ AS $$
 $$;
 COMMENT ON FUNCTION millrace.daemon_role() IS 'The role that the daemon works as: the owner of schema millrace.';
 
+CREATE FUNCTION millrace.is_admin(role oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT pg_has_role(role, millrace.daemon_role()::oid, 'USAGE')
+    OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'millrace_admin' AND pg_has_role(role, oid, 'USAGE'))
+$$;
+
 CREATE FUNCTION millrace.is_admin() RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT pg_has_role(millrace.daemon_role()::oid, 'USAGE')
-    OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'millrace_admin' AND pg_has_role(oid, 'USAGE'))
+  SELECT millrace.is_admin((SELECT oid FROM pg_roles WHERE rolname = current_user))
 $$;
 COMMENT ON FUNCTION millrace.is_admin() IS
   'Whether the current role may add brokers and grant topics: superusers, and members of millrace_admin or of the daemon''s role.';

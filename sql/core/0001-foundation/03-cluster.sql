@@ -87,4 +87,4 @@ CREATE POLICY read ON millrace.cluster FOR SELECT USING (true);
 CREATE POLICY read ON millrace.broker FOR SELECT USING (true);
 CREATE POLICY administer ON millrace.broker USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
 GRANT SELECT ON millrace.cluster TO PUBLIC;
-GRANT SELECT, INSERT, DELETE ON millrace.broker TO PUBLIC;
+GRANT SELECT, INSERT ON millrace.broker TO PUBLIC;

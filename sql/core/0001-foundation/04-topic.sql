@@ -21,14 +21,21 @@ CREATE TABLE millrace.topic_grant (
 );
 COMMENT ON TABLE millrace.topic_grant IS 'Which roles may consume a topic; grantee 0 is every role, topic * every topic.';
 
+CREATE FUNCTION millrace.may_consume(cluster text, topic text, role oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT millrace.is_admin(role) OR EXISTS (
+    SELECT FROM millrace.topic_grant AS g
+    WHERE g.cluster = may_consume.cluster AND g.topic IN (may_consume.topic, '*')
+      AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+$$;
+
 CREATE FUNCTION millrace.may_consume(cluster text, topic text) RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT millrace.is_admin() OR EXISTS (
-    SELECT FROM millrace.topic_grant AS g
-    WHERE g.cluster = may_consume.cluster AND g.topic IN (may_consume.topic, '*')
-      AND (g.grantee::oid = 0 OR pg_has_role(g.grantee::oid, 'USAGE')))
+  SELECT millrace.may_consume(cluster, topic, (SELECT oid FROM pg_roles WHERE rolname = current_user))
 $$;
 COMMENT ON FUNCTION millrace.may_consume(text, text) IS 'Whether the current role may consume the topic of the cluster.';
 
@@ -104,4 +111,4 @@ CREATE POLICY own ON millrace.topic_grant FOR SELECT
   USING (grantee::oid = 0 OR pg_has_role(grantee::oid, 'USAGE'));
 CREATE POLICY administer ON millrace.topic_grant
   USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
-GRANT SELECT, INSERT, DELETE ON millrace.topic_grant TO PUBLIC;
+GRANT SELECT, INSERT ON millrace.topic_grant TO PUBLIC;

@@ -91,8 +91,9 @@ BEGIN
   IF c.start_offset < -2 THEN
     PERFORM millrace.refuse('start-offset-invalid', format('start_offset cannot be %s', c.start_offset));
   END IF;
-  IF c.group_id IS NOT NULL AND (c.group_id !~ '^.{1,255}$' OR c.group_id ~ '[\x01-\x1f\x7f]') THEN
-    PERFORM millrace.refuse('group-invalid', format('%L is no name of a consumer group', left(c.group_id, 64)));
+  -- The groups that consumers are in by themselves are called millrace.<installation>.<consumer>.
+  IF c.group_id IS NOT NULL AND (c.group_id !~ '^.{1,255}$' OR c.group_id ~ '[\x01-\x1f\x7f]' OR c.group_id ~ '^millrace\.') THEN
+    PERFORM millrace.refuse('group-invalid', format('%L cannot be the consumer group', left(c.group_id, 64)));
   END IF;
 END
 $$;
@@ -108,10 +109,8 @@ DECLARE
 BEGIN
   SELECT c.oid, n.oid INTO target, schema_id FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   WHERE n.nspname = target_schema AND c.relname = target_name AND c.relkind IN ('r', 'p', 'f', 'v');
-  IF FOUND AND NOT (has_schema_privilege(owner::oid, schema_id, 'USAGE') AND (
-    has_table_privilege(owner::oid, target, 'INSERT')
-    OR coalesce((SELECT bool_and(has_column_privilege(owner::oid, target, attnum, 'INSERT')) FROM pg_attribute
-      WHERE attrelid = target AND attnum > 0 AND NOT attisdropped AND attgenerated = ''), false)))
+  -- Of the whole table: LOCK TABLE asks for no less.
+  IF FOUND AND NOT (has_schema_privilege(owner::oid, schema_id, 'USAGE') AND has_table_privilege(owner::oid, target, 'INSERT'))
   THEN
     PERFORM millrace.refuse('insert-denied', format('role %I may not insert into %I.%I',
       pg_get_userbyid(owner::oid), target_schema, target_name));
@@ -150,8 +149,16 @@ BEGIN
   PERFORM millrace.check_topic(NEW.topic);
   PERFORM millrace.check_options(NEW);
   NEW.changed_at := now();
+  -- A member of somebody else's group would take partitions away from it.
+  IF NEW.group_id IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.group_id IS DISTINCT FROM OLD.group_id) AND NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('group-denied', format('role %I may not choose the consumer group', current_user));
+  END IF;
 
   IF TG_OP = 'UPDATE' THEN
+    -- A start that was asked for and not found yet is still asked for.
+    IF NEW.start_offset IS NULL AND OLD.start_pending THEN
+      NEW.start_offset := OLD.start_offset;
+    END IF;
     IF NEW.wanted = 'running' AND (OLD.wanted <> 'running'
       OR EXISTS (SELECT FROM millrace.failure AS f WHERE f.consumer_id = OLD.id AND f.version = OLD.version)
       OR (NEW.group_id, NEW.format, NEW.delimiter, NEW.quote, NEW.escape, NEW.encoding, NEW.batchsize,
@@ -175,8 +182,10 @@ BEGIN
       PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', NEW.cluster));
     END IF;
     PERFORM millrace.check_insert(NEW.target_schema, NEW.target_name, NEW.owner);
-    IF NOT millrace.may_consume(NEW.cluster, NEW.topic) THEN
-      PERFORM millrace.refuse('topic-not-granted', format('topic %s is not granted to role %I', NEW.topic, current_user));
+    -- The owner's grant, also when an administrator begins it again.
+    IF NOT millrace.may_consume(NEW.cluster, NEW.topic, NEW.owner::oid) THEN
+      PERFORM millrace.refuse('topic-not-granted',
+        format('topic %s is not granted to role %I', NEW.topic, pg_get_userbyid(NEW.owner::oid)));
     END IF;
     PERFORM millrace.check_target(NEW.target_schema, NEW.target_name, NEW.owner);
   END IF;
@@ -188,13 +197,16 @@ CREATE TRIGGER check_consumer BEFORE INSERT OR UPDATE OF cluster, topic, target_
   format, delimiter, quote, escape, encoding, batchsize, maxbytes, parallelism, timeout, on_error, wanted, start_offset
   ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.check_consumer();
 
--- An explicit start_offset applies once per call; without one a consumer that stands somewhere goes on from there.
+-- An explicit start_offset applies once per call that starts the consumer (check_consumer, which comes before this,
+-- has raised the version then); without one a consumer that stands somewhere goes on from there.
 CREATE FUNCTION millrace.set_start_pending() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  NEW.start_pending := NEW.start_offset IS NOT NULL OR NEW.located_at IS NULL;
+  IF NEW.version <> OLD.version THEN
+    NEW.start_pending := NEW.start_offset IS NOT NULL OR NEW.located_at IS NULL;
+  END IF;
   RETURN NEW;
 END
 $$;

@@ -120,4 +120,4 @@ CREATE POLICY own ON millrace.watermark FOR SELECT USING (
 CREATE POLICY own ON millrace.watched_topic USING ((SELECT millrace.is_admin()) OR millrace.may_consume(cluster, topic))
   WITH CHECK ((SELECT millrace.is_admin()) OR millrace.may_consume(cluster, topic));
 GRANT SELECT ON millrace.daemon, millrace.report, millrace.watermark TO PUBLIC;
-GRANT SELECT, INSERT, UPDATE ON millrace.watched_topic TO PUBLIC;
+GRANT SELECT, INSERT, UPDATE (asked_at) ON millrace.watched_topic TO PUBLIC;

@@ -1,3 +1,24 @@
+-- LOCK TABLE takes a right to the whole table, and more than SELECT and INSERT allow locks that hold up the daemon.
+-- So PUBLIC has no more than those two, and UPDATE on columns; only administrators can delete.
+CREATE FUNCTION millrace.grant_admin() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  GRANT DELETE ON millrace.broker, millrace.topic_grant TO millrace_admin;
+END
+$$;
+COMMENT ON FUNCTION millrace.grant_admin() IS
+  'Gives role millrace_admin its rights, where it was made after the installation. For the role that owns the schema.';
+
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'millrace_admin') THEN
+    PERFORM millrace.grant_admin();
+  END IF;
+END
+$$;
+
 -- Functions run as whoever calls them and can do what that role can do, so calling is open to everybody; said
 -- here because ALTER DEFAULT PRIVILEGES may have taken it away.
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA millrace TO PUBLIC;

@@ -1,0 +1,31 @@
+// A daemon as it should run in production: its role owns the schema, is no superuser, and may act as one role that
+// owns consumers and not as another.
+import { randomUUID } from 'node:crypto'
+import type { Cleanup } from './cleanup.ts'
+import type { Database } from './database.ts'
+import { addBroker } from './flow.ts'
+import { ownedDatabase } from './owned-database.ts'
+
+export interface PlainRoles {
+  /** As superuser. */
+  db: Database
+  daemon: string
+  /** The daemon may act as it, and every topic is granted to it. */
+  owner: string
+  mallory: string
+  /** Of all three. */
+  password: string
+  /** Where one of them connects. */
+  urlOf(role: string): string
+}
+
+export async function plainRoles(t: Cleanup): Promise<PlainRoles> {
+  const { database: db, roles, superuser } = await ownedDatabase(t)
+  const { owner: daemon, alice: owner, bob: mallory } = roles
+  const password = `secret-${randomUUID()}`
+  for (const role of [daemon, owner, mallory])
+    await superuser.run(`ALTER ROLE ${role} PASSWORD '${password}'`)
+  await addBroker(db)
+  await superuser.run(`SELECT millrace.grant_topic('*', $1)`, [owner])
+  return { db, daemon, owner, mallory, password, urlOf: (role) => db.urlAs(role, password) }
+}
