@@ -45,8 +45,8 @@ export interface Batch {
 }
 
 /** Values are passed on in slices of so many bytes, and the loop is left alone after so many milliseconds. */
-const sliceBytes = 64 * 1024
-const sliceMilliseconds = 2
+const sliceBytes = 32 * 1024
+const sliceMilliseconds = 1
 
 class Pace {
   #start = performance.now()

@@ -232,3 +232,24 @@ test('messages larger than a chunk, and many partitions at once', async (t) => {
     ],
   )
 })
+
+test('a record batch that is larger than maxbytes is loaded in several transactions', async (t) => {
+  const { db, topic } = await setUp(t)
+  await promptDaemon(t, db)
+  const values = lines('', 900).map((value) => value.padEnd(1000, 'x'))
+  for (const [index, compression] of (['none', 'gzip', 'lz4'] as const).entries()) {
+    const part = values.slice(index * 300, index * 300 + 300).map((value) => ({ value }))
+    await produce(topic, part, { compression })
+  }
+  await db.query(`CREATE TABLE batches (n serial, xid xid8 DEFAULT pg_current_xact_id(), value text)`)
+  await db.query('CREATE VIEW target AS SELECT value FROM batches')
+  await db.query(`
+    CREATE FUNCTION insert_value() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN INSERT INTO batches (value) VALUES (NEW.value); RETURN NEW; END $$;
+    CREATE TRIGGER insert_value INSTEAD OF INSERT ON target FOR EACH ROW EXECUTE FUNCTION insert_value()`)
+  await begin(db, topic, 'target', { start_offset: -2, batchsize: 1, maxbytes: 10_000 })
+  await untilPassed(db, topic, 900)
+  await untilRows(db, 'SELECT array_agg(value ORDER BY n) FROM batches', [[values]])
+  const { rows } = await db.query('SELECT count(DISTINCT xid)::int AS batches FROM batches')
+  assert.ok(rows[0].batches >= 9, `${rows[0].batches} transactions for 900 kB`)
+})
