@@ -40,18 +40,22 @@ export async function serve(start: () => Promise<Running>, timeout: number, log:
   }
 }
 
+/** Milliseconds: one signal sent to a process and to its group (as timeout(1) does) arrives twice. */
+const echo = 50
+
 /** Resolves with the first signal. */
 function stopRequest(log: Logger): Promise<StopSignal> {
   return new Promise((resolve) => {
-    let asked = false
+    let askedAt: number | null = null
     for (const signal of stopSignals) {
       process.on(signal, () => {
-        if (asked) {
+        if (askedAt === null) {
+          askedAt = performance.now()
+          resolve(signal)
+        } else if (performance.now() - askedAt > echo) {
           log.warn({ signal }, 'a second signal: exiting at once')
           process.exit(exitCodeOfSignal(constants.signals[signal]))
         }
-        asked = true
-        resolve(signal)
       })
     }
   })

@@ -13,8 +13,9 @@ export async function uninstall(args: string[], env: NodeJS.ProcessEnv): Promise
   return withDatabase('uninstall', options, env, async (client) => {
     const removed = await changing(client, async ({ owner, version }) => {
       if (version === null || owner === null) return null
-      const counts = await client.query<{ daemon: boolean; consumers: number; brokers: number }>(
+      const counts = await client.query<{ daemon: boolean; adminRole: boolean; consumers: number; brokers: number }>(
         `SELECT millrace.daemon_connected() AS daemon,
+                EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'millrace_admin') AS "adminRole",
                 (SELECT pg_catalog.count(*) FROM millrace.consumer)::integer AS consumers,
                 (SELECT pg_catalog.count(*) FROM millrace.broker)::integer AS brokers`,
       )
@@ -31,7 +32,7 @@ export async function uninstall(args: string[], env: NodeJS.ProcessEnv): Promise
     }
     print(`schema millrace: removed (consumers: ${removed.consumers}, brokers: ${removed.brokers})`)
     if (removed.kept) print('schema millrace: kept, it holds objects of yours')
-    print('role millrace_admin: kept, it belongs to the whole server')
+    if (removed.adminRole) print('role millrace_admin: kept, it belongs to the whole server')
     if (removed.daemon)
       print('a daemon is connected to this database: stop it, it has nothing to do any more')
     return exitCodes.ok

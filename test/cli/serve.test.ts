@@ -42,7 +42,8 @@ async function served(start: string, steps: [text: string, signal: NodeJS.Signal
 const running = `log.info('running')`
 const obedient = `let end; const done = new Promise((resolve) => { end = resolve })
   ${running}; return { done, stop: async () => { log.info('committing'); end() } }`
-const stubborn = `${running}; return { done: never, stop: () => { log.info('committing'); return never } }`
+const stubborn = `${running}; return { done: never,
+  stop: () => { setTimeout(() => log.info('committing'), 100); return never } }`
 
 describe('a daemon', () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -69,6 +70,15 @@ describe('a daemon', () => {
       assert.equal(code, expected)
     })
   }
+
+  test('takes one signal that arrives twice, by itself and by its process group, for one', async () => {
+    const { code, lines } = await served(obedient, [
+      ['running', 'SIGTERM'],
+      ['running', 'SIGTERM'],
+    ])
+    assert.equal(code, 0)
+    assert.equal(lines.at(-1).msg, 'stopped')
+  })
 
   test('that does not stop in time is left, with a code', async () => {
     const { code, lines } = await served(stubborn, [['running', 'SIGTERM']], 50)
