@@ -41,6 +41,8 @@ DECLARE
     'FUNCTION pipeline_kafka.consume_begin()',
     'FUNCTION pipeline_kafka.consume_end(text, text)',
     'FUNCTION pipeline_kafka.consume_end()',
+    'FUNCTION pipeline_kafka.consume_begin_stream_partitioned(text, text, text, text, text, integer, integer, integer, bigint, text, integer)',
+    'FUNCTION pipeline_kafka.consume_end_stream_partitioned(text)',
     'FUNCTION pipeline_kafka.topic_watermarks(text, integer)',
     'FUNCTION pipeline_kafka.change_broker()',
     'VIEW pipeline_kafka.consumers',
@@ -156,6 +158,37 @@ AS $$
 $$;
 COMMENT ON FUNCTION pipeline_kafka.consume_end() IS 'Ends every consumer.';
 
+CREATE OR REPLACE FUNCTION pipeline_kafka.consume_begin_stream_partitioned(
+  topic text,
+  format text DEFAULT 'text',
+  delimiter text DEFAULT E'\t',
+  quote text DEFAULT NULL,
+  escape text DEFAULT NULL,
+  batchsize integer DEFAULT 1000,
+  maxbytes integer DEFAULT 32000000,
+  parallelism integer DEFAULT 1,
+  start_offset bigint DEFAULT NULL,
+  group_id text DEFAULT NULL,
+  timeout integer DEFAULT 250
+) RETURNS text
+LANGUAGE sql
+AS $$
+  SELECT millrace.start_routed(topic, pg_catalog.current_schemas(false), format, delimiter, quote, escape,
+    batchsize, maxbytes, parallelism, start_offset, group_id, timeout);
+  SELECT 'success'::pg_catalog.text;
+$$;
+COMMENT ON FUNCTION pipeline_kafka.consume_begin_stream_partitioned(text, text, text, text, text, integer, integer, integer, bigint, text, integer) IS
+  'Begins to load the messages of a topic into the relations that their keys name.';
+
+CREATE OR REPLACE FUNCTION pipeline_kafka.consume_end_stream_partitioned(topic text) RETURNS text
+LANGUAGE sql
+AS $$
+  SELECT millrace.stop_routed(topic, pg_catalog.current_schemas(false));
+  SELECT 'success'::pg_catalog.text;
+$$;
+COMMENT ON FUNCTION pipeline_kafka.consume_end_stream_partitioned(text) IS
+  'Ends loading a topic into the relations that its keys name. Where it stopped is kept.';
+
 CREATE OR REPLACE FUNCTION pipeline_kafka.topic_watermarks(topic text, partition integer)
 RETURNS TABLE (partition integer, low_watermark bigint, high_watermark bigint)
 LANGUAGE sql
@@ -168,16 +201,17 @@ COMMENT ON FUNCTION pipeline_kafka.topic_watermarks(text, integer) IS
 
 -- The name of a relation is shown as the reader's search_path needs it, which is mostly as it was given.
 CREATE OR REPLACE VIEW pipeline_kafka.consumers WITH (security_barrier = true) AS
-SELECT c.id, c.topic, coalesce(r.oid::regclass::text, format('%I.%I', c.target_schema, c.target_name)) AS relation,
+SELECT c.id, c.topic, CASE WHEN NOT c.route_by_key THEN
+    coalesce(r.oid::regclass::text, format('%I.%I', c.target_schema, c.target_name)) END AS relation,
   c.group_id, c.format, c.delimiter, c.quote, c.escape, c.batchsize, c.maxbytes, c.parallelism, c.timeout
 FROM millrace.visible_consumer AS c
 LEFT JOIN pg_namespace AS n ON n.nspname = c.target_schema
 LEFT JOIN pg_class AS r ON r.relnamespace = n.oid AND r.relname = c.target_name
-WHERE c.cluster = 'default';
+WHERE c.cluster = 'default' AND c.topic IS NOT NULL;
 COMMENT ON VIEW pipeline_kafka.consumers IS 'Consumers that were begun, running or not.';
 COMMENT ON COLUMN pipeline_kafka.consumers.id IS 'Number of the consumer.';
 COMMENT ON COLUMN pipeline_kafka.consumers.topic IS 'Topic that is read.';
-COMMENT ON COLUMN pipeline_kafka.consumers.relation IS 'Relation that is loaded.';
+COMMENT ON COLUMN pipeline_kafka.consumers.relation IS 'Relation that is loaded; NULL: those that the message keys name.';
 COMMENT ON COLUMN pipeline_kafka.consumers.group_id IS 'Consumer group that was asked for.';
 COMMENT ON COLUMN pipeline_kafka.consumers.format IS 'text, csv or json.';
 COMMENT ON COLUMN pipeline_kafka.consumers.delimiter IS 'As for COPY.';

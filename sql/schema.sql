@@ -1,5 +1,30 @@
 -- Made by scripts/dump-schema.ts from a database with the schema installed. Nothing reads it but people.
 
+CREATE TABLE millrace.batch (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  consumer_id bigint NOT NULL,
+  partition integer NOT NULL,
+  from_offset bigint NOT NULL,
+  to_offset bigint NOT NULL,
+  kind text DEFAULT 'load'::text NOT NULL,
+  messages bigint DEFAULT 0 NOT NULL,
+  skipped bigint DEFAULT 0 NOT NULL,
+  dead_letters bigint DEFAULT 0 NOT NULL,
+  bytes bigint DEFAULT 0 NOT NULL,
+  xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+  commits integer DEFAULT 1 NOT NULL,
+  committed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CHECK ((kind = ANY (ARRAY['load'::text, 'start'::text, 'seek'::text, 'gap'::text]))),
+  PRIMARY KEY (id)
+);
+CREATE INDEX batch_partition ON millrace.batch USING btree (consumer_id, partition, id);
+ALTER TABLE millrace.batch ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON millrace.batch FOR SELECT
+  USING ((consumer_id IN ( SELECT consumer.id
+   FROM millrace.consumer)));
+GRANT SELECT ON TABLE millrace.batch TO PUBLIC;
+COMMENT ON TABLE millrace.batch IS 'What each commit of a consumer moved in a partition. Written by the daemon; read millrace.batches instead.';
+
 CREATE TABLE millrace.broker (
   cluster text DEFAULT 'default'::text NOT NULL,
   host text NOT NULL,
@@ -23,18 +48,27 @@ CREATE TABLE millrace.cluster (
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   PRIMARY KEY (name)
 );
+CREATE TRIGGER check_cluster BEFORE INSERT OR UPDATE ON millrace.cluster FOR EACH ROW EXECUTE FUNCTION millrace.check_cluster();
 ALTER TABLE millrace.cluster ENABLE ROW LEVEL SECURITY;
+CREATE POLICY administer ON millrace.cluster FOR ALL
+  USING (( SELECT millrace.is_admin() AS is_admin))
+  WITH CHECK (( SELECT millrace.is_admin() AS is_admin));
 CREATE POLICY read ON millrace.cluster FOR SELECT
   USING (true);
 GRANT SELECT ON TABLE millrace.cluster TO PUBLIC;
+GRANT DELETE ON TABLE millrace.cluster TO millrace_admin;
+GRANT INSERT (name) ON TABLE millrace.cluster TO PUBLIC;
 COMMENT ON TABLE millrace.cluster IS 'Kafka clusters.';
 
 CREATE TABLE millrace.consumer (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
   cluster text DEFAULT 'default'::text NOT NULL,
-  topic text NOT NULL,
+  topic text,
+  topic_pattern text,
+  parent_id bigint,
   target_schema text NOT NULL,
-  target_name text NOT NULL,
+  target_name text,
+  route_by_key boolean DEFAULT false NOT NULL,
   owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole NOT NULL,
   group_id text,
   format text DEFAULT 'text'::text NOT NULL,
@@ -42,36 +76,60 @@ CREATE TABLE millrace.consumer (
   quote text,
   escape text,
   encoding text,
+  json_path text,
+  columns text[],
+  rest_column text,
+  unknown_keys text DEFAULT 'ignore'::text NOT NULL,
+  missing_keys text DEFAULT 'default'::text NOT NULL,
+  metadata jsonb,
+  mode text DEFAULT 'insert'::text NOT NULL,
+  key_columns text[],
+  tombstone text,
+  transform text,
+  on_error text DEFAULT 'stop'::text NOT NULL,
+  dead_letter_limit bigint DEFAULT 1000000 NOT NULL,
+  dead_letter_max_age interval,
+  on_offset_gap text DEFAULT 'stop'::text NOT NULL,
   batchsize integer DEFAULT 1000 NOT NULL,
   maxbytes integer DEFAULT 32000000 NOT NULL,
   parallelism integer DEFAULT 1 NOT NULL,
   timeout integer DEFAULT 250 NOT NULL,
-  on_error text DEFAULT 'stop'::text NOT NULL,
   wanted text DEFAULT 'running'::text NOT NULL,
   version bigint DEFAULT 1 NOT NULL,
   start_offset bigint,
+  start_time timestamp with time zone,
+  start_partitions jsonb,
   start_pending boolean DEFAULT true NOT NULL,
   located_at timestamp with time zone,
+  way text,
+  way_reason text,
   warning text,
+  dead_letters_expired bigint DEFAULT 0 NOT NULL,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   changed_at timestamp with time zone DEFAULT now() NOT NULL,
-  CHECK ((on_error = 'stop'::text)),
+  CHECK (((target_name IS NULL) = route_by_key)),
+  CHECK (((topic IS NULL) = (topic_pattern IS NOT NULL))),
   CHECK ((wanted = ANY (ARRAY['running'::text, 'stopped'::text]))),
   FOREIGN KEY (cluster) REFERENCES millrace.cluster(name),
+  FOREIGN KEY (parent_id) REFERENCES millrace.consumer(id) ON DELETE CASCADE,
   PRIMARY KEY (id),
   UNIQUE (cluster, topic, target_schema, target_name)
 );
 CREATE UNIQUE INDEX consumer_group ON millrace.consumer USING btree (cluster, topic, group_id) WHERE (group_id IS NOT NULL);
-CREATE TRIGGER check_consumer BEFORE INSERT OR UPDATE OF cluster, topic, target_schema, target_name, owner, group_id, format, delimiter, quote, escape, encoding, batchsize, maxbytes, parallelism, timeout, on_error, wanted, start_offset ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.check_consumer();
-CREATE TRIGGER notify_daemon AFTER INSERT OR DELETE OR UPDATE OF cluster, topic, target_schema, target_name, owner, group_id, format, delimiter, quote, escape, encoding, batchsize, maxbytes, parallelism, timeout, on_error, wanted, start_offset ON millrace.consumer FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
-CREATE TRIGGER set_start_pending BEFORE UPDATE OF start_offset ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.set_start_pending();
+CREATE INDEX consumer_parent ON millrace.consumer USING btree (parent_id) WHERE (parent_id IS NOT NULL);
+CREATE UNIQUE INDEX consumer_pattern ON millrace.consumer USING btree (cluster, topic_pattern, target_schema, COALESCE(target_name, ''::text)) WHERE (topic_pattern IS NOT NULL);
+CREATE UNIQUE INDEX consumer_route ON millrace.consumer USING btree (cluster, topic, target_schema) WHERE ((target_name IS NULL) AND (topic IS NOT NULL));
+CREATE TRIGGER check_consumer BEFORE INSERT OR UPDATE OF cluster, topic, topic_pattern, parent_id, target_schema, target_name, route_by_key, owner, group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column, unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit, dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time, start_partitions ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.check_consumer();
+CREATE TRIGGER notify_daemon AFTER INSERT OR DELETE OR UPDATE OF cluster, topic, topic_pattern, parent_id, target_schema, target_name, route_by_key, owner, group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column, unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit, dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time, start_partitions ON millrace.consumer FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
+CREATE TRIGGER pass_to_children AFTER UPDATE ON millrace.consumer FOR EACH ROW WHEN (((new.topic_pattern IS NOT NULL) AND ((new.version <> old.version) OR (new.wanted <> old.wanted)))) EXECUTE FUNCTION millrace.pass_to_children();
+CREATE TRIGGER set_start_pending BEFORE UPDATE OF start_offset, start_time, start_partitions ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.set_start_pending();
 ALTER TABLE millrace.consumer ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON millrace.consumer FOR ALL
   USING ((pg_has_role((owner)::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)))
   WITH CHECK ((pg_has_role((owner)::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)));
 GRANT SELECT ON TABLE millrace.consumer TO PUBLIC;
-GRANT INSERT (cluster, topic, target_schema, target_name, group_id, format, delimiter, quote, escape, encoding, batchsize, maxbytes, parallelism, timeout, on_error, wanted, start_offset) ON TABLE millrace.consumer TO PUBLIC;
-GRANT UPDATE (group_id, format, delimiter, quote, escape, encoding, batchsize, maxbytes, parallelism, timeout, on_error, wanted, start_offset) ON TABLE millrace.consumer TO PUBLIC;
+GRANT INSERT (cluster, topic, topic_pattern, target_schema, target_name, route_by_key, group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column, unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit, dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time, start_partitions) ON TABLE millrace.consumer TO PUBLIC;
+GRANT UPDATE (group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column, unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit, dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time, start_partitions) ON TABLE millrace.consumer TO PUBLIC;
 COMMENT ON TABLE millrace.consumer IS 'Topics to load into relations, as they are wanted. Read millrace.consumers instead.';
 
 CREATE TABLE millrace.daemon (
@@ -89,6 +147,42 @@ CREATE POLICY administer ON millrace.daemon FOR SELECT
   USING (( SELECT millrace.is_admin() AS is_admin));
 GRANT SELECT ON TABLE millrace.daemon TO PUBLIC;
 COMMENT ON TABLE millrace.daemon IS 'Daemons of this database and when they were last seen.';
+
+CREATE TABLE millrace.dead_letter (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  consumer_id bigint NOT NULL,
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  partition integer NOT NULL,
+  "offset" bigint NOT NULL,
+  "timestamp" timestamp with time zone,
+  key bytea,
+  value bytea,
+  headers bytea[],
+  code text NOT NULL,
+  sqlstate text,
+  message text NOT NULL,
+  failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  attempts integer DEFAULT 1 NOT NULL,
+  replay_id bigint,
+  PRIMARY KEY (id)
+);
+CREATE INDEX dead_letter_age ON millrace.dead_letter USING btree (consumer_id, failed_at);
+CREATE INDEX dead_letter_consumer ON millrace.dead_letter USING btree (consumer_id, id);
+CREATE INDEX dead_letter_replay ON millrace.dead_letter USING btree (replay_id, id) WHERE (replay_id IS NOT NULL);
+ALTER TABLE millrace.dead_letter ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON millrace.dead_letter FOR SELECT
+  USING ((consumer_id IN ( SELECT consumer.id
+   FROM millrace.consumer)));
+CREATE POLICY replay ON millrace.dead_letter FOR UPDATE
+  USING ((consumer_id IN ( SELECT consumer.id
+   FROM millrace.consumer)))
+  WITH CHECK ((replay_id IN ( SELECT r.id
+   FROM millrace.request r
+  WHERE ((r.kind = 'replay'::text) AND (r.state = 'pending'::text)))));
+GRANT SELECT ON TABLE millrace.dead_letter TO PUBLIC;
+GRANT UPDATE (replay_id) ON TABLE millrace.dead_letter TO PUBLIC;
+COMMENT ON TABLE millrace.dead_letter IS 'Messages that could not be loaded. Written by the daemon; read millrace.dead_letters instead.';
 
 CREATE TABLE millrace.failure (
   consumer_id bigint NOT NULL,
@@ -144,6 +238,7 @@ CREATE TABLE millrace."position" (
   owner_started timestamp with time zone,
   messages bigint DEFAULT 0 NOT NULL,
   skipped bigint DEFAULT 0 NOT NULL,
+  dead_letters bigint DEFAULT 0 NOT NULL,
   bytes bigint DEFAULT 0 NOT NULL,
   moved_at timestamp with time zone,
   FOREIGN KEY (consumer_id) REFERENCES millrace.consumer(id) ON DELETE CASCADE,
@@ -175,6 +270,37 @@ CREATE POLICY own ON millrace.report FOR SELECT
    FROM millrace.consumer)));
 GRANT SELECT ON TABLE millrace.report TO PUBLIC;
 COMMENT ON TABLE millrace.report IS 'What each daemon does for each consumer.';
+
+CREATE TABLE millrace.request (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  kind text NOT NULL,
+  owner regrole NOT NULL,
+  consumer_id bigint,
+  arguments jsonb DEFAULT '{}'::jsonb NOT NULL,
+  state text DEFAULT 'pending'::text NOT NULL,
+  asked_count bigint DEFAULT 0 NOT NULL,
+  done_count bigint DEFAULT 0 NOT NULL,
+  failed_count bigint DEFAULT 0 NOT NULL,
+  result jsonb,
+  error_code text,
+  error_message text,
+  daemon uuid,
+  asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'done'::text, 'failed'::text]))),
+  PRIMARY KEY (id)
+);
+CREATE INDEX request_open ON millrace.request USING btree (id) WHERE (state = ANY (ARRAY['pending'::text, 'running'::text]));
+CREATE TRIGGER check_request BEFORE INSERT ON millrace.request FOR EACH ROW EXECUTE FUNCTION millrace.check_request();
+CREATE TRIGGER notify_daemon AFTER INSERT ON millrace.request FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
+ALTER TABLE millrace.request ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON millrace.request FOR ALL
+  USING ((pg_has_role((owner)::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)))
+  WITH CHECK (pg_has_role((owner)::oid, 'USAGE'::text));
+GRANT SELECT ON TABLE millrace.request TO PUBLIC;
+GRANT INSERT (kind, consumer_id, arguments, asked_count) ON TABLE millrace.request TO PUBLIC;
+COMMENT ON TABLE millrace.request IS 'What was asked of the daemon, how far it is, and what came of it.';
 
 CREATE TABLE millrace.topic_grant (
   cluster text DEFAULT 'default'::text NOT NULL,
@@ -228,34 +354,94 @@ CREATE POLICY own ON millrace.watermark FOR SELECT
 GRANT SELECT ON TABLE millrace.watermark TO PUBLIC;
 COMMENT ON TABLE millrace.watermark IS 'What Kafka holds of a partition, as a daemon last saw it.';
 
+CREATE VIEW millrace.batches WITH (security_barrier=true) AS
+ SELECT b.consumer_id,
+    c.topic,
+    millrace.target_shown(c.target_schema, c.target_name) AS target,
+    b.partition,
+    b.id,
+    b.kind,
+    b.from_offset,
+    b.to_offset,
+    b.messages,
+    b.skipped,
+    b.dead_letters,
+    b.bytes,
+    b.xid,
+    b.commits,
+    b.committed_at
+   FROM millrace.visible_consumer c
+     JOIN millrace.batch b ON b.consumer_id = c.id;
+GRANT SELECT ON TABLE millrace.batches TO PUBLIC;
+COMMENT ON VIEW millrace.batches IS 'What the commits of every consumer moved that the current role may see: offsets, counts, transaction. As they age, those that follow each other become one.';
+COMMENT ON COLUMN millrace.batches.consumer_id IS 'Number of the consumer in millrace.consumers.';
+COMMENT ON COLUMN millrace.batches.topic IS 'Topic that is read.';
+COMMENT ON COLUMN millrace.batches.target IS 'Relation that is loaded.';
+COMMENT ON COLUMN millrace.batches.partition IS 'Partition of the topic.';
+COMMENT ON COLUMN millrace.batches.id IS 'Ascends in the order of the commits of a partition.';
+COMMENT ON COLUMN millrace.batches.kind IS 'load: the offsets were read; start: reading began; seek: the position was moved by a call; gap: messages were gone, and it went on after them.';
+COMMENT ON COLUMN millrace.batches.from_offset IS 'First offset of the range; of a seek or gap, where the position stood.';
+COMMENT ON COLUMN millrace.batches.to_offset IS 'Offset after the range: where the position then stood.';
+COMMENT ON COLUMN millrace.batches.messages IS 'Messages loaded.';
+COMMENT ON COLUMN millrace.batches.skipped IS 'Messages passed over.';
+COMMENT ON COLUMN millrace.batches.dead_letters IS 'Dead letters written.';
+COMMENT ON COLUMN millrace.batches.bytes IS 'Bytes of the messages loaded.';
+COMMENT ON COLUMN millrace.batches.xid IS 'Transaction that did it; of several, the last.';
+COMMENT ON COLUMN millrace.batches.commits IS 'Commits that are merged in this row.';
+COMMENT ON COLUMN millrace.batches.committed_at IS 'When it was done; of several, the last.';
+
 CREATE VIEW millrace.consumers WITH (security_barrier=true) AS
  SELECT c.id,
     c.cluster,
     c.topic,
-    format('%I.%I'::text, c.target_schema, c.target_name) AS target,
+    millrace.target_shown(c.target_schema, c.target_name) AS target,
     c.owner,
+    c.topic_pattern,
+    c.parent_id,
+    c.route_by_key,
     c.group_id,
     c.format,
     c.delimiter,
     c.quote,
     c.escape,
     c.encoding,
+    c.json_path,
+    c.columns,
+    c.rest_column,
+    c.unknown_keys,
+    c.missing_keys,
+    c.metadata,
+    c.mode,
+    c.key_columns,
+    c.tombstone,
+    c.transform,
+    c.on_error,
+    c.dead_letter_limit,
+    c.dead_letter_max_age,
+    c.on_offset_gap,
     c.batchsize,
     c.maxbytes,
     c.parallelism,
     c.timeout,
-    c.on_error,
     c.start_offset,
+    c.start_time,
+    c.start_partitions,
+    c.way,
+    c.way_reason,
         CASE
             WHEN c.wanted = 'stopped'::text THEN 'stopped'::text
             WHEN f.code IS NOT NULL THEN 'failed'::text
             WHEN NOT alive.any_daemon THEN 'no-daemon'::text
+            WHEN c.topic_pattern IS NOT NULL THEN COALESCE(r.state, 'watching'::text)
             ELSE COALESCE(r.state, 'starting'::text)
         END AS state,
     COALESCE(p.partitions, 0::bigint)::integer AS partitions,
     COALESCE(p.messages, 0::numeric)::bigint AS messages,
     COALESCE(p.skipped, 0::numeric)::bigint AS skipped,
     COALESCE(p.bytes, 0::numeric)::bigint AS bytes,
+    COALESCE(d.dead_letters, 0::bigint) AS dead_letters,
+    COALESCE(p.dead_letters, 0::numeric)::bigint AS dead_letters_written,
+    c.dead_letters_expired,
     p.lag::bigint AS lag,
         CASE
             WHEN c.wanted = 'running'::text AND f.code IS NULL THEN r.rows_per_second
@@ -279,6 +465,7 @@ CREATE VIEW millrace.consumers WITH (security_barrier=true) AS
             sum(o.messages) AS messages,
             sum(o.skipped) AS skipped,
             sum(o.bytes) AS bytes,
+            sum(o.dead_letters) AS dead_letters,
             sum(
                 CASE
                     WHEN w.high > o.next_offset THEN w.high - o.next_offset
@@ -289,6 +476,9 @@ CREATE VIEW millrace.consumers WITH (security_barrier=true) AS
            FROM millrace."position" o
              LEFT JOIN millrace.watermark w ON w.cluster = c.cluster AND w.topic = c.topic AND w.partition = o.partition
           WHERE o.consumer_id = c.id) p ON true
+     LEFT JOIN LATERAL ( SELECT count(*) AS dead_letters
+           FROM millrace.dead_letter l
+          WHERE l.consumer_id = c.id) d ON true
      CROSS JOIN ( SELECT (EXISTS ( SELECT
                    FROM millrace.daemon
                   WHERE daemon.seen_at > (statement_timestamp() - '00:00:15'::interval))) AS any_daemon) alive;
@@ -296,26 +486,49 @@ GRANT SELECT ON TABLE millrace.consumers TO PUBLIC;
 COMMENT ON VIEW millrace.consumers IS 'Every consumer that the current role may see: what it should do, what it does, and its last error.';
 COMMENT ON COLUMN millrace.consumers.id IS 'Number of the consumer.';
 COMMENT ON COLUMN millrace.consumers.cluster IS 'Kafka cluster that is read.';
-COMMENT ON COLUMN millrace.consumers.topic IS 'Topic that is read.';
-COMMENT ON COLUMN millrace.consumers.target IS 'Relation that is loaded, with its schema, quoted where SQL needs it.';
+COMMENT ON COLUMN millrace.consumers.topic IS 'Topic that is read; NULL: those that match topic_pattern.';
+COMMENT ON COLUMN millrace.consumers.target IS 'Relation that is loaded, with its schema, quoted where SQL needs it; schema.*: those that the message keys name.';
 COMMENT ON COLUMN millrace.consumers.owner IS 'Role under which the relation is loaded.';
+COMMENT ON COLUMN millrace.consumers.topic_pattern IS 'Regular expression; every topic whose whole name matches is read, by a consumer of its own.';
+COMMENT ON COLUMN millrace.consumers.parent_id IS 'The consumer with the topic_pattern that this one was made for.';
+COMMENT ON COLUMN millrace.consumers.route_by_key IS 'Whether the message keys name the relations.';
 COMMENT ON COLUMN millrace.consumers.group_id IS 'Consumer group that was asked for; NULL: one of this installation''s own.';
 COMMENT ON COLUMN millrace.consumers.format IS 'text, csv or json.';
 COMMENT ON COLUMN millrace.consumers.delimiter IS 'As for COPY.';
 COMMENT ON COLUMN millrace.consumers.quote IS 'As for COPY; NULL: COPY''s default.';
 COMMENT ON COLUMN millrace.consumers.escape IS 'As for COPY; NULL: COPY''s default.';
 COMMENT ON COLUMN millrace.consumers.encoding IS 'Encoding of the messages; NULL: the database''s.';
+COMMENT ON COLUMN millrace.consumers.json_path IS 'Where in a message its rows are.';
+COMMENT ON COLUMN millrace.consumers.columns IS 'Columns that a message fills, NULL: all; with a transform, the columns of its batch.';
+COMMENT ON COLUMN millrace.consumers.rest_column IS 'Column for the keys that match no column.';
+COMMENT ON COLUMN millrace.consumers.unknown_keys IS 'What a key that matches no column is: ignore, error.';
+COMMENT ON COLUMN millrace.consumers.missing_keys IS 'What a column without a key gets: its default, or error.';
+COMMENT ON COLUMN millrace.consumers.metadata IS 'Columns for key, topic, partition, offset, timestamp and headers of a message.';
+COMMENT ON COLUMN millrace.consumers.mode IS 'insert, upsert, or changes (a Debezium envelope).';
+COMMENT ON COLUMN millrace.consumers.key_columns IS 'Columns that tell rows apart in upsert and changes; NULL: the primary key.';
+COMMENT ON COLUMN millrace.consumers.tombstone IS 'What happens to a message without value: skip, row, delete; NULL: skip in insert, delete in upsert and changes.';
+COMMENT ON COLUMN millrace.consumers.transform IS 'Query over the relation batch whose result is inserted.';
+COMMENT ON COLUMN millrace.consumers.on_error IS 'What happens to a message that cannot be loaded: stop, dead_letter, skip.';
+COMMENT ON COLUMN millrace.consumers.dead_letter_limit IS 'Dead letters that may be stored; the consumer stops before there are more.';
+COMMENT ON COLUMN millrace.consumers.dead_letter_max_age IS 'Age at which a dead letter is removed; NULL: never.';
+COMMENT ON COLUMN millrace.consumers.on_offset_gap IS 'What happens when the next message is gone: stop, or earliest (go on with the oldest there is, and record the gap).';
 COMMENT ON COLUMN millrace.consumers.batchsize IS 'Buffered messages from which a commit happens.';
 COMMENT ON COLUMN millrace.consumers.maxbytes IS 'Buffered bytes from which a commit happens.';
 COMMENT ON COLUMN millrace.consumers.parallelism IS 'COPY streams per daemon.';
 COMMENT ON COLUMN millrace.consumers.timeout IS 'Milliseconds a fetch waits for messages.';
-COMMENT ON COLUMN millrace.consumers.on_error IS 'What happens to a message that cannot be loaded: stop.';
 COMMENT ON COLUMN millrace.consumers.start_offset IS 'The start_offset of the last call that started the consumer.';
-COMMENT ON COLUMN millrace.consumers.state IS 'stopped, failed, no-daemon, or what the daemons do: retrying, waiting-for-topic, locating, starting, running.';
+COMMENT ON COLUMN millrace.consumers.start_time IS 'The time from which the last call that started the consumer had it read.';
+COMMENT ON COLUMN millrace.consumers.start_partitions IS 'The offsets of single partitions to which the consumer was last moved.';
+COMMENT ON COLUMN millrace.consumers.way IS 'How the relation is loaded: direct (COPY into it), or staged (by way of a temporary table).';
+COMMENT ON COLUMN millrace.consumers.way_reason IS 'Code and words of what keeps the relation from being loaded directly; NULL: nothing, or an option.';
+COMMENT ON COLUMN millrace.consumers.state IS 'stopped, failed, no-daemon, or what the daemons do: retrying, waiting-for-topic, locating, starting, running; watching: a topic_pattern.';
 COMMENT ON COLUMN millrace.consumers.partitions IS 'Partitions that have a position.';
 COMMENT ON COLUMN millrace.consumers.messages IS 'Messages loaded so far.';
-COMMENT ON COLUMN millrace.consumers.skipped IS 'Messages passed over so far: tombstones and empty ones.';
+COMMENT ON COLUMN millrace.consumers.skipped IS 'Messages passed over so far: tombstones, empty ones, and those that on_error skips.';
 COMMENT ON COLUMN millrace.consumers.bytes IS 'Bytes of the messages loaded so far.';
+COMMENT ON COLUMN millrace.consumers.dead_letters IS 'Dead letters that are stored now.';
+COMMENT ON COLUMN millrace.consumers.dead_letters_written IS 'Dead letters that were written so far.';
+COMMENT ON COLUMN millrace.consumers.dead_letters_expired IS 'Dead letters that were removed because of their age.';
 COMMENT ON COLUMN millrace.consumers.lag IS 'Messages not loaded yet, by the last reported high watermarks; NULL: none was reported.';
 COMMENT ON COLUMN millrace.consumers.rows_per_second IS 'Recent speed, all daemons together.';
 COMMENT ON COLUMN millrace.consumers.moved_at IS 'When the last batch was committed.';
@@ -329,10 +542,56 @@ COMMENT ON COLUMN millrace.consumers.warning IS 'What was done other than asked,
 COMMENT ON COLUMN millrace.consumers.created_at IS 'When the consumer was first begun.';
 COMMENT ON COLUMN millrace.consumers.changed_at IS 'When it was last begun, changed or ended.';
 
+CREATE VIEW millrace.dead_letters WITH (security_barrier=true) AS
+ SELECT d.id,
+    d.consumer_id,
+    d.cluster,
+    d.topic,
+    millrace.target_shown(c.target_schema, c.target_name) AS target,
+    d.partition,
+    d."offset",
+    d."timestamp",
+    d.key,
+    d.value,
+    d.headers,
+    millrace.readable(d.key) AS key_text,
+    millrace.readable(d.value) AS value_text,
+    millrace.readable_headers(d.headers) AS headers_json,
+    d.code,
+    d.sqlstate,
+    d.message,
+    d.failed_at,
+    d.attempts,
+    d.replay_id
+   FROM millrace.visible_consumer c
+     JOIN millrace.dead_letter d ON d.consumer_id = c.id;
+GRANT SELECT ON TABLE millrace.dead_letters TO PUBLIC;
+COMMENT ON VIEW millrace.dead_letters IS 'Messages that could not be loaded, of every consumer that the current role may see.';
+COMMENT ON COLUMN millrace.dead_letters.id IS 'Number of the dead letter.';
+COMMENT ON COLUMN millrace.dead_letters.consumer_id IS 'Number of the consumer in millrace.consumers.';
+COMMENT ON COLUMN millrace.dead_letters.cluster IS 'Kafka cluster that it came from.';
+COMMENT ON COLUMN millrace.dead_letters.topic IS 'Topic that it came from.';
+COMMENT ON COLUMN millrace.dead_letters.target IS 'Relation that it was to go to.';
+COMMENT ON COLUMN millrace.dead_letters.partition IS 'Partition of the topic.';
+COMMENT ON COLUMN millrace.dead_letters."offset" IS 'Offset of the message.';
+COMMENT ON COLUMN millrace.dead_letters."timestamp" IS 'Timestamp of the message.';
+COMMENT ON COLUMN millrace.dead_letters.key IS 'Key, as it was; NULL: none.';
+COMMENT ON COLUMN millrace.dead_letters.value IS 'Value, as it was; NULL: a tombstone.';
+COMMENT ON COLUMN millrace.dead_letters.headers IS 'Headers, as they were: name, value, name, value, ...';
+COMMENT ON COLUMN millrace.dead_letters.key_text IS 'Key as text; NULL where it is not UTF-8.';
+COMMENT ON COLUMN millrace.dead_letters.value_text IS 'Value as text; NULL where it is not UTF-8.';
+COMMENT ON COLUMN millrace.dead_letters.headers_json IS 'Headers as an object, the last one of each name; a value that is not UTF-8 is null.';
+COMMENT ON COLUMN millrace.dead_letters.code IS 'Why it could not be loaded (docs/errors.md).';
+COMMENT ON COLUMN millrace.dead_letters.sqlstate IS 'PostgreSQL''s code for that.';
+COMMENT ON COLUMN millrace.dead_letters.message IS 'The same in words.';
+COMMENT ON COLUMN millrace.dead_letters.failed_at IS 'When it was last tried.';
+COMMENT ON COLUMN millrace.dead_letters.attempts IS 'How often it was tried.';
+COMMENT ON COLUMN millrace.dead_letters.replay_id IS 'The request in millrace.request that wants it loaded again.';
+
 CREATE VIEW millrace.lag WITH (security_barrier=true) AS
  SELECT c.id AS consumer_id,
     c.topic,
-    format('%I.%I'::text, c.target_schema, c.target_name) AS target,
+    millrace.target_shown(c.target_schema, c.target_name) AS target,
     p.partition,
     p.next_offset,
     w.low AS low_watermark,
@@ -375,12 +634,21 @@ CREATE VIEW millrace.live_report WITH (security_barrier=true) AS
   ORDER BY r.consumer_id, (array_position(ARRAY['retrying'::text, 'waiting-for-topic'::text, 'locating'::text, 'starting'::text, 'running'::text], r.state)), r.reported_at DESC;
 COMMENT ON VIEW millrace.live_report IS 'One report for each consumer: the worst of the live daemons'' reports. For millrace.consumers.';
 
+CREATE VIEW millrace.removal WITH (security_barrier=true) AS
+ SELECT NULL::bigint AS consumer_id
+  WHERE false;
+GRANT INSERT ON TABLE millrace.removal TO PUBLIC;
+COMMENT ON VIEW millrace.removal IS 'Takes the number of a consumer that is to be removed. For other views.';
+
 CREATE VIEW millrace.visible_consumer WITH (security_barrier=true) AS
  SELECT id,
     cluster,
     topic,
+    topic_pattern,
+    parent_id,
     target_schema,
     target_name,
+    route_by_key,
     owner,
     group_id,
     format,
@@ -388,17 +656,35 @@ CREATE VIEW millrace.visible_consumer WITH (security_barrier=true) AS
     quote,
     escape,
     encoding,
+    json_path,
+    columns,
+    rest_column,
+    unknown_keys,
+    missing_keys,
+    metadata,
+    mode,
+    key_columns,
+    tombstone,
+    transform,
+    on_error,
+    dead_letter_limit,
+    dead_letter_max_age,
+    on_offset_gap,
     batchsize,
     maxbytes,
     parallelism,
     timeout,
-    on_error,
     wanted,
     version,
     start_offset,
+    start_time,
+    start_partitions,
     start_pending,
     located_at,
+    way,
+    way_reason,
     warning,
+    dead_letters_expired,
     created_at,
     changed_at
    FROM millrace.consumer
@@ -416,6 +702,181 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.add_broker(text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.add_broker(text,text) IS 'Adds a broker, host or host:port, to a cluster. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.add_children(parent bigint, topics text[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  pattern millrace.consumer;
+  expression text;
+  found_topic text;
+  problem text;
+  why text;
+  warnings text[] := '{}';
+  added bigint := 0;
+  copied constant text := (SELECT string_agg(quote_ident(o), ', ') FROM unnest(
+    ARRAY['cluster', 'target_schema', 'target_name', 'route_by_key', 'owner', 'wanted'] || millrace.consumer_options()) AS o);
+BEGIN
+  SELECT * INTO pattern FROM millrace.consumer AS c WHERE c.id = parent AND c.wanted = 'running' FOR NO KEY UPDATE;
+  expression := millrace.topic_expression(pattern.topic_pattern);
+  FOR found_topic IN
+    SELECT t FROM unnest(topics) AS t WHERE t ~ expression AND NOT EXISTS (
+      SELECT FROM millrace.consumer AS c WHERE c.cluster = pattern.cluster AND c.topic = t
+        AND c.target_schema = pattern.target_schema AND c.target_name IS NOT DISTINCT FROM pattern.target_name)
+    ORDER BY 1
+  LOOP
+    BEGIN
+      EXECUTE format('INSERT INTO millrace.consumer (topic, parent_id, start_offset, start_time, %1$s)
+        SELECT $2, ($1).id, CASE WHEN ($1).located_at IS NULL THEN ($1).start_offset ELSE -2 END,
+          CASE WHEN ($1).located_at IS NULL THEN ($1).start_time END, %1$s FROM (SELECT ($1).*) AS parent', copied)
+        USING pattern, found_topic;
+      added := added + 1;
+    EXCEPTION WHEN raise_exception OR insufficient_privilege OR undefined_table OR wrong_object_type OR feature_not_supported
+      OR object_not_in_prerequisite_state OR invalid_parameter_value OR unique_violation OR invalid_column_reference
+      OR undefined_column
+    THEN
+      GET STACKED DIAGNOSTICS problem = PG_EXCEPTION_DETAIL, why = MESSAGE_TEXT;
+      warnings := warnings || (substring(problem FROM '^code: (.*)$') || ': ' || why);
+    END;
+  END LOOP;
+  UPDATE millrace.consumer AS c SET warning = left(array_to_string(warnings, '; '), 2000), located_at = coalesce(c.located_at, clock_timestamp()),
+    start_pending = false
+  WHERE c.id = pattern.id AND (c.located_at IS NULL OR c.start_pending OR c.warning IS DISTINCT FROM left(array_to_string(warnings, '; '), 2000));
+  IF added > 0 THEN
+    PERFORM pg_notify('millrace', '');
+  END IF;
+  RETURN added;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.add_children(bigint,text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.add_cluster(name text, brokers text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT millrace.add_cluster(name, string_to_array(brokers, ','))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.add_cluster(text,text) IS 'Adds a Kafka cluster with its brokers, separated by commas. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.add_cluster(name text, brokers text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  host text;
+BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required', format('role %I may not add clusters', current_user));
+  END IF;
+  IF EXISTS (SELECT FROM millrace.broker AS b WHERE b.cluster = name) THEN
+    PERFORM millrace.refuse('cluster-exists', format('cluster %L has brokers already', name));
+  END IF;
+  IF coalesce(cardinality(brokers), 0) = 0 THEN
+    PERFORM millrace.refuse('broker-invalid', 'a cluster needs at least one broker');
+  END IF;
+  INSERT INTO millrace.cluster (name) VALUES (add_cluster.name) ON CONFLICT DO NOTHING;
+  FOREACH host IN ARRAY brokers LOOP
+    PERFORM millrace.add_broker(btrim(host), name);
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text[]) TO PUBLIC;
+COMMENT ON FUNCTION millrace.add_cluster(text,text[]) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.alter_consumer(consumer bigint, format text DEFAULT NULL::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT NULL::text, missing_keys text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT NULL::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT NULL::text, dead_letter_limit bigint DEFAULT NULL::bigint, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT NULL::text, batchsize integer DEFAULT NULL::integer, maxbytes integer DEFAULT NULL::integer, parallelism integer DEFAULT NULL::integer, timeout integer DEFAULT NULL::integer, group_id text DEFAULT NULL::text, reset text[] DEFAULT NULL::text[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT millrace.change_consumer(consumer, jsonb_build_object(
+    'format', lower(format), 'delimiter', delimiter, 'quote', quote, 'escape', escape, 'encoding', encoding,
+    'json_path', json_path, 'columns', columns, 'rest_column', rest_column, 'unknown_keys', unknown_keys,
+    'missing_keys', missing_keys, 'metadata', metadata, 'mode', mode, 'key_columns', key_columns,
+    'tombstone', tombstone, 'transform', transform, 'on_error', on_error, 'dead_letter_limit', dead_letter_limit,
+    'dead_letter_max_age', dead_letter_max_age, 'on_offset_gap', on_offset_gap, 'batchsize', batchsize,
+    'maxbytes', maxbytes, 'parallelism', parallelism, 'timeout', timeout, 'group_id', group_id), reset)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.alter_consumer(bigint,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,bigint,interval,text,integer,integer,integer,integer,text,text[]) TO PUBLIC;
+COMMENT ON FUNCTION millrace.alter_consumer(bigint,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,bigint,interval,text,integer,integer,integer,integer,text,text[]) IS 'Changes options of a consumer. What is left out or NULL stays as it is; reset names those that go back to their default.';
+
+CREATE OR REPLACE FUNCTION millrace.begin_consumer(cluster text, topic text, topic_pattern text, target_schema text, target_name text, options jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+DECLARE
+  given text := (SELECT string_agg(quote_ident(o), ', ') FROM jsonb_object_keys(options) AS o
+    WHERE o = ANY (millrace.consumer_options() || ARRAY['start_offset', 'start_time', 'start_partitions']));
+  consumer record;
+  broken text;
+BEGIN
+  IF begin_consumer.topic_pattern IS NULL THEN
+    PERFORM millrace.check_topic(begin_consumer.topic);
+  END IF;
+  LOOP
+    SELECT c.id, c.wanted, EXISTS (
+      SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version) AS failed
+    INTO consumer FROM millrace.consumer AS c
+    WHERE c.cluster = begin_consumer.cluster AND c.topic IS NOT DISTINCT FROM begin_consumer.topic
+      AND c.topic_pattern IS NOT DISTINCT FROM begin_consumer.topic_pattern
+      AND c.target_schema = begin_consumer.target_schema AND c.target_name IS NOT DISTINCT FROM begin_consumer.target_name
+    FOR NO KEY UPDATE;
+    IF FOUND AND consumer.wanted = 'running' AND NOT consumer.failed THEN
+      RAISE WARNING 'topic % is already being consumed into %', coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
+        coalesce(pg_catalog.format('%I.%I', begin_consumer.target_schema, begin_consumer.target_name), 'the relations that its keys name')
+        USING DETAIL = 'code: already-running', HINT = 'Nothing was changed. End it first to change its options.';
+      RETURN consumer.id;
+    END IF;
+
+    BEGIN
+      IF FOUND THEN
+        EXECUTE pg_catalog.format('UPDATE millrace.consumer AS c SET wanted = %L, (%2$s) = (
+          SELECT %2$s FROM jsonb_populate_record(NULL::millrace.consumer, $2)) WHERE c.id = $1', 'running', given)
+          USING consumer.id, options;
+      ELSE
+        EXECUTE pg_catalog.format('INSERT INTO millrace.consumer AS c
+          (cluster, topic, topic_pattern, target_schema, target_name, route_by_key, wanted, %2$s)
+          SELECT $1, $2, $3, $4, $5, $5 IS NULL, %1$L, %2$s FROM jsonb_populate_record(NULL::millrace.consumer, $6)
+          RETURNING c.id', 'running', given)
+          USING begin_consumer.cluster, begin_consumer.topic, begin_consumer.topic_pattern, begin_consumer.target_schema,
+            begin_consumer.target_name, options INTO consumer;
+      END IF;
+      EXIT;
+    EXCEPTION WHEN unique_violation THEN
+      GET STACKED DIAGNOSTICS broken = CONSTRAINT_NAME;
+      IF broken = 'consumer_group' THEN
+        PERFORM millrace.refuse('group-taken',
+          pg_catalog.format('another consumer of topic %s is in group %L', begin_consumer.topic, options ->> 'group_id'));
+      END IF;
+      -- Somebody else began it at the same moment, or it is of a role whose consumers are not shown to this one.
+      PERFORM FROM millrace.consumer AS c
+      WHERE c.cluster = begin_consumer.cluster AND c.topic IS NOT DISTINCT FROM begin_consumer.topic
+        AND c.topic_pattern IS NOT DISTINCT FROM begin_consumer.topic_pattern
+        AND c.target_schema = begin_consumer.target_schema AND c.target_name IS NOT DISTINCT FROM begin_consumer.target_name;
+      IF NOT FOUND THEN
+        PERFORM millrace.refuse('consumer-not-yours', pg_catalog.format('topic %s is already being consumed into %s by another role',
+          coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
+          concat_ws('.', quote_ident(begin_consumer.target_schema), quote_ident(begin_consumer.target_name))));
+      END IF;
+    END;
+  END LOOP;
+  PERFORM millrace.notice_foreign(begin_consumer.target_schema, begin_consumer.target_name);
+  PERFORM millrace.warn_without_daemon();
+  RETURN consumer.id;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.begin_consumer(text,text,text,text,text,jsonb) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.broker_address(host text)
  RETURNS text
@@ -443,6 +904,42 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.called_functions(text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.change_consumer(consumer bigint, options jsonb, reset text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  found_consumer millrace.consumer := millrace.own_consumer(consumer);
+  changed text[];
+  unknown text;
+  assignments text;
+BEGIN
+  IF found_consumer.parent_id IS NOT NULL THEN
+    PERFORM millrace.refuse('consumer-of-pattern', format('consumer %s belongs to the pattern of consumer %s', consumer, found_consumer.parent_id));
+  END IF;
+  SELECT r INTO unknown FROM unnest(reset) AS r WHERE r IS NULL OR r <> ALL (millrace.consumer_options()) LIMIT 1;
+  IF FOUND THEN
+    PERFORM millrace.refuse('option-unknown', format('%L is no option', left(unknown, 64)));
+  END IF;
+  changed := ARRAY(SELECT o FROM unnest(millrace.consumer_options()) AS o WHERE jsonb_typeof(options -> o) <> 'null');
+  IF changed && reset THEN
+    PERFORM millrace.refuse('option-conflict', 'an option is either given or reset');
+  END IF;
+  assignments := (
+    SELECT string_agg(format('%1$I = %2$s', o, CASE WHEN o = ANY (changed) THEN 'given.' || quote_ident(o) ELSE 'DEFAULT' END), ', ')
+    FROM unnest(changed || reset) AS o);
+  IF assignments IS NULL THEN
+    RETURN;
+  END IF;
+  EXECUTE format('UPDATE millrace.consumer AS c SET %s FROM jsonb_populate_record(NULL::millrace.consumer, $2) AS given WHERE c.id = $1',
+    assignments) USING consumer, options;
+  PERFORM millrace.warn_without_daemon();
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.change_consumer(bigint,jsonb,text[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_broker()
  RETURNS trigger
@@ -478,17 +975,105 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_broker() TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.check_consumer()
+CREATE OR REPLACE FUNCTION millrace.check_cluster()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required', format('role %I may not add clusters', current_user));
+  END IF;
+  IF NEW.name IS NULL OR NEW.name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
+    PERFORM millrace.refuse('cluster-invalid', format('%L cannot be the name of a cluster', left(NEW.name, 64)));
+  END IF;
+  RETURN NEW;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_cluster() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_columns(c millrace.consumer, target oid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  shown text := format('%I.%I', c.target_schema, c.target_name);
+  kind "char" := (SELECT relkind FROM pg_class WHERE oid = target);
+  named text[] := c.rest_column || coalesce(CASE WHEN c.transform IS NULL THEN c.columns END, '{}')
+    || CASE WHEN c.transform IS NULL THEN ARRAY(SELECT m.value FROM jsonb_each_text(c.metadata) AS m) ELSE '{}' END;
+  problem text;
+  definition record;
+  needed text;
+BEGIN
+  named := array_remove(named, NULL);
+  IF c.transform IS NOT NULL THEN
+    SELECT d.place INTO definition FROM ROWS FROM (millrace.column_definitions(c.columns)) WITH ORDINALITY AS d (name, type, place)
+    WHERE d.type IS NULL LIMIT 1;
+    IF FOUND THEN
+      PERFORM millrace.refuse('columns-invalid', format('%L is no name and type of a column of the batch',
+        left(c.columns[definition.place], 100)));
+    END IF;
+    named := '{}';
+  END IF;
+  SELECT n INTO problem FROM unnest(named || c.key_columns) AS n
+  WHERE NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = target AND a.attname = n AND a.attnum > 0
+    AND NOT a.attisdropped AND a.attgenerated = '') LIMIT 1;
+  IF FOUND THEN
+    PERFORM millrace.refuse('column-missing', format('relation %s has no column %I that can be filled', shown, problem));
+  END IF;
+  SELECT n INTO problem FROM unnest(named) AS n GROUP BY n HAVING count(*) > 1 LIMIT 1;
+  IF FOUND THEN
+    PERFORM millrace.refuse('option-conflict', format('column %I would be filled twice', problem));
+  END IF;
+  IF c.rest_column IS NOT NULL AND c.transform IS NULL AND NOT EXISTS (
+    SELECT FROM pg_attribute AS a WHERE a.attrelid = target AND a.attname = c.rest_column
+      AND a.atttypid IN ('json'::regtype, 'jsonb'::regtype, 'text'::regtype))
+  THEN
+    PERFORM millrace.refuse('rest-column-invalid', format('column %I of %s is not of type json, jsonb or text', c.rest_column, shown));
+  END IF;
+
+  IF c.mode <> 'insert' THEN
+    IF kind IN ('v', 'f') OR millrace.key_columns(target, c.key_columns) IS NULL THEN
+      PERFORM millrace.refuse('key-missing', CASE
+        WHEN kind IN ('v', 'f') THEN format('%s is no table, so it has no unique index', shown)
+        WHEN c.key_columns IS NULL THEN format('%s has no primary key (that is not deferrable)', shown)
+        ELSE format('%s has no unique index on just these columns: %s', shown, array_to_string(c.key_columns, ', ')) END);
+    END IF;
+    SELECT r INTO needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE']) AS r
+    WHERE NOT has_table_privilege(c.owner::oid, target, r)
+      AND NOT (r = 'DELETE' AND c.mode = 'upsert' AND c.tombstone = 'skip') LIMIT 1;
+    IF FOUND THEN
+      PERFORM millrace.refuse('write-denied', format('role %I has no right to %s %s, which mode %s needs',
+        pg_get_userbyid(c.owner::oid), needed, shown, c.mode));
+    END IF;
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_columns(millrace.consumer,oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_consumer()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  unversioned constant text[] := ARRAY['wanted', 'version', 'start_pending', 'located_at', 'way', 'way_reason', 'warning',
+    'dead_letters_expired', 'created_at', 'changed_at'];
+BEGIN
   NEW.delimiter := CASE
     WHEN NEW.format = 'json' THEN NULL
     WHEN NEW.delimiter = '\t' THEN E'\t'
     ELSE NEW.delimiter END;
-  PERFORM millrace.check_topic(NEW.topic);
+  IF NEW.topic_pattern IS NULL THEN
+    PERFORM millrace.check_topic(NEW.topic);
+  ELSIF NEW.topic IS NOT NULL THEN
+    PERFORM millrace.refuse('option-conflict', 'topic and topic_pattern exclude each other');
+  ELSIF millrace.topic_expression(NEW.topic_pattern) IS NULL THEN
+    PERFORM millrace.refuse('pattern-invalid', format('topic_pattern cannot be %L', left(NEW.topic_pattern, 100)));
+  END IF;
   PERFORM millrace.check_options(NEW);
   NEW.changed_at := now();
   -- A member of somebody else's group would take partitions away from it.
@@ -498,15 +1083,14 @@ BEGIN
 
   IF TG_OP = 'UPDATE' THEN
     -- A start that was asked for and not found yet is still asked for.
-    IF NEW.start_offset IS NULL AND OLD.start_pending THEN
+    IF OLD.start_pending AND num_nonnulls(NEW.start_offset, NEW.start_time, NEW.start_partitions) = 0 THEN
       NEW.start_offset := OLD.start_offset;
+      NEW.start_time := OLD.start_time;
+      NEW.start_partitions := OLD.start_partitions;
     END IF;
     IF NEW.wanted = 'running' AND (OLD.wanted <> 'running'
       OR EXISTS (SELECT FROM millrace.failure AS f WHERE f.consumer_id = OLD.id AND f.version = OLD.version)
-      OR (NEW.group_id, NEW.format, NEW.delimiter, NEW.quote, NEW.escape, NEW.encoding, NEW.batchsize,
-          NEW.maxbytes, NEW.parallelism, NEW.timeout, NEW.on_error, NEW.start_offset)
-        IS DISTINCT FROM (OLD.group_id, OLD.format, OLD.delimiter, OLD.quote, OLD.escape, OLD.encoding, OLD.batchsize,
-          OLD.maxbytes, OLD.parallelism, OLD.timeout, OLD.on_error, OLD.start_offset))
+      OR to_jsonb(NEW) - unversioned IS DISTINCT FROM to_jsonb(OLD) - unversioned)
     THEN
       NEW.version := OLD.version + 1;
       NEW.warning := NULL;
@@ -517,25 +1101,36 @@ BEGIN
 
   -- Also a new row that is to stay stopped: it keeps others from consuming into the relation.
   IF NEW.wanted = 'running' OR TG_OP = 'INSERT' THEN
-    IF NOT EXISTS (SELECT FROM millrace.cluster WHERE name = NEW.cluster) THEN
-      PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', NEW.cluster));
-    END IF;
-    IF NOT EXISTS (SELECT FROM millrace.broker WHERE cluster = NEW.cluster) THEN
-      PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', NEW.cluster));
-    END IF;
-    PERFORM millrace.check_insert(NEW.target_schema, NEW.target_name, NEW.owner);
-    -- The owner's grant, also when an administrator begins it again.
-    IF NOT millrace.may_consume(NEW.cluster, NEW.topic, NEW.owner::oid) THEN
-      PERFORM millrace.refuse('topic-not-granted',
-        format('topic %s is not granted to role %I', NEW.topic, pg_get_userbyid(NEW.owner::oid)));
-    END IF;
-    PERFORM millrace.check_target(NEW.target_schema, NEW.target_name, NEW.owner);
+    SELECT w.way, w.reason INTO NEW.way, NEW.way_reason FROM millrace.check_wanted(NEW) AS w;
   END IF;
   RETURN NEW;
 END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_consumer() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_failing(c millrace.consumer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF c.on_error IS NULL OR c.on_error NOT IN ('stop', 'dead_letter', 'skip') THEN
+    PERFORM millrace.refuse('on-error-invalid', format('on_error cannot be %L', left(c.on_error, 64)));
+  END IF;
+  IF c.on_offset_gap IS NULL OR c.on_offset_gap NOT IN ('stop', 'earliest') THEN
+    PERFORM millrace.refuse('offset-gap-invalid', format('on_offset_gap cannot be %L', left(c.on_offset_gap, 64)));
+  END IF;
+  IF NOT coalesce(c.dead_letter_limit, 0) >= 1 THEN
+    PERFORM millrace.refuse('dead-letter-limit-invalid', format('dead_letter_limit cannot be %L', c.dead_letter_limit));
+  END IF;
+  IF c.dead_letter_max_age <= interval '0' THEN
+    PERFORM millrace.refuse('dead-letter-limit-invalid', format('dead_letter_max_age cannot be %L', c.dead_letter_max_age));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_failing(millrace.consumer) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_insert(target_schema text, target_name text, owner regrole)
  RETURNS void
@@ -595,39 +1190,221 @@ BEGIN
   IF NOT coalesce(c.timeout, 0) BETWEEN 1 AND 600000 THEN
     PERFORM millrace.refuse('timeout-invalid', format('timeout cannot be %L', c.timeout));
   END IF;
-  IF c.start_offset < -2 THEN
-    PERFORM millrace.refuse('start-offset-invalid', format('start_offset cannot be %s', c.start_offset));
-  END IF;
   -- The groups that consumers are in by themselves are called millrace.<installation>.<consumer>.
   IF c.group_id IS NOT NULL AND (c.group_id !~ '^.{1,255}$' OR c.group_id ~ '[\x01-\x1f\x7f]' OR c.group_id ~ '^millrace\.') THEN
     PERFORM millrace.refuse('group-invalid', format('%L cannot be the consumer group', left(c.group_id, 64)));
   END IF;
+  PERFORM millrace.check_start(c);
+  PERFORM millrace.check_failing(c);
+  PERFORM millrace.check_rows(c);
+  PERFORM millrace.check_together(c);
 END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_options(millrace.consumer) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.check_target(target_schema text, target_name text, owner regrole)
+CREATE OR REPLACE FUNCTION millrace.check_relation(target regclass, target_text text, OUT target_schema text, OUT target_name text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  SELECT n.nspname, c.relname INTO target_schema, target_name
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = target;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('relation-missing', CASE WHEN target_text IS NULL THEN 'a relation is needed, not NULL'
+      ELSE format('relation %L does not exist', left(target_text, 256)) END);
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_relation(regclass,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_request()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  NEW.owner := (SELECT oid FROM pg_roles WHERE rolname = current_user);
+  IF NEW.kind = 'try' AND NEW.consumer_id IS NULL AND jsonb_typeof(NEW.arguments) = 'object' THEN
+    NEW.arguments := millrace.try_arguments(NEW.arguments);
+    NEW.asked_count := (NEW.arguments ->> 'messages')::bigint;
+  ELSIF NEW.kind = 'replay' AND jsonb_typeof(NEW.arguments) = 'object' AND NEW.asked_count >= 0 THEN
+    IF NEW.consumer_id IS NOT NULL AND NOT EXISTS (SELECT FROM millrace.visible_consumer AS c WHERE c.id = NEW.consumer_id) THEN
+      PERFORM millrace.refuse('consumer-missing', format('there is no consumer %s', NEW.consumer_id));
+    END IF;
+  ELSE
+    PERFORM millrace.refuse('request-invalid', format('%L is no request, or its arguments are no object', left(NEW.kind, 64)));
+  END IF;
+  RETURN NEW;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_request() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_routing(c millrace.consumer)
  RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF to_regnamespace(quote_ident(c.target_schema)) IS NULL THEN
+    PERFORM millrace.refuse('schema-absent', format('schema %I does not exist', c.target_schema));
+  ELSIF c.target_schema IN ('pg_catalog', 'information_schema', 'pg_toast', 'millrace') THEN
+    PERFORM millrace.refuse('relation-catalog', format('schema %I is a catalog', c.target_schema));
+  ELSIF NOT has_schema_privilege(c.owner::oid, to_regnamespace(quote_ident(c.target_schema)), 'USAGE') THEN
+    PERFORM millrace.refuse('insert-denied', format('role %I may not use schema %I', pg_get_userbyid(c.owner::oid), c.target_schema));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_routing(millrace.consumer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_rows(c millrace.consumer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF c.mode IS NULL OR c.mode NOT IN ('insert', 'upsert', 'changes') THEN
+    PERFORM millrace.refuse('mode-invalid', format('mode cannot be %L', left(c.mode, 64)));
+  END IF;
+  IF c.tombstone NOT IN ('skip', 'row', 'delete') THEN
+    PERFORM millrace.refuse('tombstone-invalid', format('tombstone cannot be %L', left(c.tombstone, 64)));
+  END IF;
+  IF c.unknown_keys IS NULL OR c.unknown_keys NOT IN ('ignore', 'error') THEN
+    PERFORM millrace.refuse('unknown-keys-invalid', format('unknown_keys cannot be %L', left(c.unknown_keys, 64)));
+  END IF;
+  IF c.missing_keys IS NULL OR c.missing_keys NOT IN ('default', 'error') THEN
+    PERFORM millrace.refuse('missing-keys-invalid', format('missing_keys cannot be %L', left(c.missing_keys, 64)));
+  END IF;
+  -- names of keys, joined by dots, each with [*] or an index after it; "quoted" where a name has such signs in it
+  IF c.json_path !~ '^(\$|(\$\.)?([^\s."\[\]*$]+|"[^"]+"))(\.([^\s."\[\]*]+|"[^"]+")|\[(\*|[0-9]{1,9})\])*$' THEN
+    PERFORM millrace.refuse('json-path-invalid', format('json_path cannot be %L', left(c.json_path, 100)));
+  END IF;
+  IF c.metadata IS NOT NULL AND (jsonb_typeof(c.metadata) <> 'object' OR EXISTS (
+    SELECT FROM jsonb_each(CASE jsonb_typeof(c.metadata) WHEN 'object' THEN c.metadata ELSE '{}' END) AS m
+    WHERE m.key NOT IN ('key', 'topic', 'partition', 'offset', 'timestamp', 'headers')
+      OR jsonb_typeof(m.value) <> 'string' OR m.value = '""'
+    ) OR (SELECT count(*) <> count(DISTINCT m.value)
+          FROM jsonb_each(CASE jsonb_typeof(c.metadata) WHEN 'object' THEN c.metadata ELSE '{}' END) AS m))
+  THEN
+    PERFORM millrace.refuse('metadata-invalid', format('metadata cannot be %s', left(c.metadata::text, 200)));
+  END IF;
+  IF c.columns IS NOT NULL AND (cardinality(c.columns) = 0 OR array_ndims(c.columns) > 1 OR '' = ANY (c.columns)
+    OR array_position(c.columns, NULL) IS NOT NULL)
+  THEN
+    PERFORM millrace.refuse('columns-invalid', 'columns needs at least one name, and each has to have a character');
+  END IF;
+  IF c.key_columns IS NOT NULL AND (cardinality(c.key_columns) = 0 OR array_ndims(c.key_columns) > 1
+    OR array_position(c.key_columns, NULL) IS NOT NULL
+    OR (SELECT count(*) <> count(DISTINCT k) FROM unnest(c.key_columns) AS k))
+  THEN
+    PERFORM millrace.refuse('columns-invalid', 'key_columns needs at least one name, and each of them once');
+  END IF;
+  IF c.transform !~* '^\s*(select|with|values|table|\()' THEN
+    PERFORM millrace.refuse('transform-invalid', 'the transform does not begin with SELECT, WITH, VALUES or TABLE');
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_rows(millrace.consumer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_start(c millrace.consumer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF c.start_offset < -2 THEN
+    PERFORM millrace.refuse('start-offset-invalid', format('start_offset cannot be %s', c.start_offset));
+  END IF;
+  IF NOT isfinite(c.start_time) THEN
+    PERFORM millrace.refuse('start-offset-invalid', format('start_time cannot be %s', c.start_time));
+  END IF;
+  IF num_nonnulls(c.start_offset, c.start_time, c.start_partitions) > 1 THEN
+    PERFORM millrace.refuse('start-offset-invalid', 'start_offset, start_time and start_partitions exclude each other');
+  END IF;
+  IF c.start_partitions IS NOT NULL AND (jsonb_typeof(c.start_partitions) <> 'object' OR c.start_partitions = '{}' OR EXISTS (
+    SELECT FROM jsonb_each(CASE jsonb_typeof(c.start_partitions) WHEN 'object' THEN c.start_partitions ELSE '{}' END) AS p
+    WHERE p.key !~ '^(0|[1-9][0-9]{0,8})$' OR jsonb_typeof(p.value) <> 'number' OR p.value::text !~ '^(-[12]|[0-9]{1,18})$'))
+  THEN
+    PERFORM millrace.refuse('start-offset-invalid',
+      format('start_partitions cannot be %s', left(c.start_partitions::text, 100)));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_start(millrace.consumer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_target(c millrace.consumer, OUT way text, OUT reason text)
+ RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
   needed text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
-  problem record;
+  found_way record;
 BEGIN
-  SELECT * INTO problem FROM millrace.target_problem(target_schema, target_name, owner::oid) LIMIT 1;
-  IF FOUND THEN
-    PERFORM millrace.refuse(problem.code, problem.message);
+  IF c.route_by_key THEN
+    PERFORM millrace.check_routing(c);
+    way := 'staged';
+  ELSE
+    SELECT * INTO found_way FROM millrace.loading_way(c.target_schema, c.target_name, c.owner::oid, millrace.staged_by_options(c));
+    IF found_way.way = 'refused' THEN
+      PERFORM millrace.refuse(found_way.code, found_way.message);
+    END IF;
+    PERFORM millrace.check_columns(c, (SELECT r.oid FROM pg_class AS r JOIN pg_namespace AS n ON n.oid = r.relnamespace
+      WHERE n.nspname = c.target_schema AND r.relname = c.target_name));
+    way := found_way.way;
+    reason := found_way.code || ': ' || found_way.message;
   END IF;
-  IF NOT pg_has_role(millrace.daemon_role()::oid, owner::oid, needed) THEN
+  -- Messages that cannot be loaded are told from the others in a staging table.
+  IF (way = 'staged' OR c.on_error <> 'stop') AND NOT has_database_privilege(c.owner::oid, current_database(), 'TEMPORARY') THEN
+    PERFORM millrace.refuse('owner-needs-temp',
+      format('role %I may not create temporary tables in this database', pg_get_userbyid(c.owner::oid)));
+  END IF;
+  IF NOT pg_has_role(millrace.daemon_role()::oid, c.owner::oid, needed) THEN
     PERFORM millrace.refuse('role-not-served', format('the daemon''s role %s cannot act as role %I',
-      millrace.daemon_role(), pg_get_userbyid(owner::oid)));
+      millrace.daemon_role(), pg_get_userbyid(c.owner::oid)));
   END IF;
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.check_target(text,text,regrole) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.check_target(millrace.consumer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_together(c millrace.consumer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  problem text;
+BEGIN
+  problem := CASE
+    WHEN c.format <> 'json' AND c.mode = 'changes' THEN 'mode changes needs format json'
+    WHEN c.format <> 'json' AND c.json_path IS NOT NULL THEN 'json_path needs format json'
+    WHEN c.format <> 'json' AND c.rest_column IS NOT NULL THEN 'rest_column needs format json'
+    WHEN c.format <> 'json' AND c.unknown_keys <> 'ignore' THEN 'unknown_keys needs format json'
+    WHEN c.format <> 'json' AND c.missing_keys <> 'default' THEN 'missing_keys needs format json'
+    WHEN c.mode = 'changes' AND c.json_path IS NOT NULL THEN 'json_path and mode changes exclude each other'
+    WHEN c.mode = 'insert' AND c.key_columns IS NOT NULL THEN 'key_columns needs mode upsert or changes'
+    WHEN c.mode = 'insert' AND c.tombstone = 'delete' THEN 'tombstone delete needs mode upsert or changes'
+    WHEN c.mode <> 'insert' AND c.tombstone = 'row' THEN 'tombstone row needs mode insert'
+    WHEN c.transform IS NOT NULL AND c.mode <> 'insert' THEN 'a transform needs mode insert: it has its own ON CONFLICT'
+    WHEN c.transform IS NOT NULL AND c.route_by_key THEN 'a transform and route_by_key exclude each other'
+    WHEN c.unknown_keys = 'error' AND c.rest_column IS NOT NULL THEN
+      'unknown_keys error and rest_column exclude each other: no key is unknown that rest_column takes'
+  END;
+  IF problem IS NOT NULL THEN
+    PERFORM millrace.refuse('option-conflict', problem);
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_together(millrace.consumer) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_topic(topic text)
  RETURNS void
@@ -666,6 +1443,30 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_topic_grant() TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.check_wanted(c millrace.consumer, OUT way text, OUT reason text)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM millrace.cluster WHERE name = c.cluster) THEN
+    PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', c.cluster));
+  END IF;
+  IF NOT EXISTS (SELECT FROM millrace.broker WHERE cluster = c.cluster) THEN
+    PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', c.cluster));
+  END IF;
+  PERFORM millrace.check_insert(c.target_schema, c.target_name, c.owner);
+  -- The owner's grant, also when an administrator begins it again. Of a pattern, each topic that it finds is asked for.
+  IF c.topic IS NOT NULL AND NOT millrace.may_consume(c.cluster, c.topic, c.owner::oid) THEN
+    PERFORM millrace.refuse('topic-not-granted',
+      format('topic %s is not granted to role %I', c.topic, pg_get_userbyid(c.owner::oid)));
+  END IF;
+  SELECT t.way, t.reason INTO way, reason FROM millrace.check_target(c) AS t;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_wanted(millrace.consumer) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.check_watched_topic()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -685,6 +1486,92 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_watched_topic() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.column_definitions(columns text[])
+ RETURNS TABLE(name text, type text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  definition text;
+  parts text[];
+  identifiers text[];
+  modifiers text;
+  found_type regtype;
+BEGIN
+  FOREACH definition IN ARRAY columns LOOP
+    name := NULL;
+    type := NULL;
+    parts := regexp_match(definition, '^\s*("(?:[^"]|"")+"|[^\s"(),;]+)\s+(\S.*?)\s*$');
+    IF parts IS NOT NULL AND parts[2] !~ '--|/\*|[;\x01-\x1f]' THEN
+      BEGIN
+        identifiers := parse_ident(parts[1]);
+        found_type := to_regtype(parts[2]);
+      EXCEPTION WHEN OTHERS THEN
+        identifiers := NULL;
+        found_type := NULL;
+      END;
+      IF cardinality(identifiers) = 1
+        AND (found_type = 'text'::regtype OR millrace.staging_type(found_type, -1) <> 'text')
+      THEN
+        name := identifiers[1];
+        modifiers := substring(parts[2] FROM '\([^()]*\)');
+        type := parts[2];
+        IF modifiers IS NULL THEN
+          type := format_type(found_type, -1);
+        END IF;
+      END IF;
+    END IF;
+    RETURN NEXT;
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.column_definitions(text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.consume(topic text DEFAULT NULL::text, "into" text DEFAULT NULL::text, format text DEFAULT 'json'::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT 'ignore'::text, missing_keys text DEFAULT 'default'::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT 'insert'::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT 'stop'::text, dead_letter_limit bigint DEFAULT 1000000, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT 'stop'::text, batchsize integer DEFAULT 1000, maxbytes integer DEFAULT 32000000, parallelism integer DEFAULT 1, timeout integer DEFAULT 250, group_id text DEFAULT NULL::text, start_offset bigint DEFAULT NULL::bigint, start_time timestamp with time zone DEFAULT NULL::timestamp with time zone, start_partitions jsonb DEFAULT NULL::jsonb, topic_pattern text DEFAULT NULL::text, route_by_key boolean DEFAULT false, cluster text DEFAULT NULL::text)
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+  SELECT millrace.start_given(cluster, topic, topic_pattern, "into", millrace.relation("into"), route_by_key,
+    pg_catalog.current_schemas(false), pg_catalog.jsonb_build_object(
+    'format', format, 'delimiter', delimiter, 'quote', quote, 'escape', escape, 'encoding', encoding,
+    'json_path', json_path, 'columns', columns, 'rest_column', rest_column, 'unknown_keys', unknown_keys,
+    'missing_keys', missing_keys, 'metadata', metadata, 'mode', mode, 'key_columns', key_columns,
+    'tombstone', tombstone, 'transform', transform, 'on_error', on_error, 'dead_letter_limit', dead_letter_limit,
+    'dead_letter_max_age', dead_letter_max_age, 'on_offset_gap', on_offset_gap, 'batchsize', batchsize,
+    'maxbytes', maxbytes, 'parallelism', parallelism, 'timeout', timeout, 'group_id', group_id,
+    'start_offset', start_offset, 'start_time', start_time, 'start_partitions', start_partitions))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.consume(text,text,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,bigint,interval,text,integer,integer,integer,integer,text,bigint,timestamp with time zone,jsonb,text,boolean,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.consume(text,text,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,bigint,interval,text,integer,integer,integer,integer,text,bigint,timestamp with time zone,jsonb,text,boolean,text) IS 'Begins to load a topic into a relation, or begins again; returns the number of the consumer.';
+
+CREATE OR REPLACE FUNCTION millrace.consumer_id(topic text, "into" text, cluster text DEFAULT NULL::text)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+  SELECT millrace.find_consumer(topic, millrace.relation("into"), "into", pg_catalog.current_schemas(false),
+    millrace.given_cluster(cluster))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.consumer_id(text,text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.consumer_id(text,text,text) IS 'The number of the consumer that loads a topic into a relation.';
+
+CREATE OR REPLACE FUNCTION millrace.consumer_options()
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT ARRAY['group_id', 'format', 'delimiter', 'quote', 'escape', 'encoding', 'json_path', 'columns', 'rest_column',
+    'unknown_keys', 'missing_keys', 'metadata', 'mode', 'key_columns', 'tombstone', 'transform', 'on_error',
+    'dead_letter_limit', 'dead_letter_max_age', 'on_offset_gap', 'batchsize', 'maxbytes', 'parallelism', 'timeout']
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.consumer_options() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.contained_types(types oid[])
  RETURNS SETOF oid
@@ -765,6 +1652,160 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.dangerous_functions(oid[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.dead_letter_room(consumer bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT greatest(c.dead_letter_limit - (
+    SELECT count(*) FROM (
+      SELECT FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id LIMIT c.dead_letter_limit) AS stored), 0)
+  FROM millrace.consumer AS c WHERE c.id = consumer
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.dead_letter_room(bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.deferred_code(owner oid)
+ RETURNS TABLE(code text, message text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  problem text;
+BEGIN
+  IF current_setting('server_version_num')::integer >= 180000 OR owner = ANY (millrace.trusted_roles()) THEN
+    RETURN;
+  END IF;
+  problem := millrace.deferring_code(ARRAY(
+    SELECT l.relation FROM pg_locks AS l
+    WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid() AND l.granted
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')), owner);
+  IF problem IS NOT NULL THEN
+    RETURN QUERY SELECT 'relation-defers-code', 'what was loaded ' || problem;
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.deferred_code(oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.deferring_code(relations oid[], owner oid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  trusted constant oid[] := millrace.trusted_roles();
+  found_code record;
+BEGIN
+  IF current_setting('server_version_num')::integer >= 180000 THEN
+    RETURN NULL;
+  END IF;
+  SELECT t.tgname AS name, t.tgrelid::regclass AS relation INTO found_code
+  FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_class AS c ON c.oid = t.tgrelid
+  WHERE t.tgrelid = ANY (relations) AND t.tgdeferrable AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+    AND NOT ARRAY[owner, p.proowner, c.relowner] <@ trusted
+  UNION ALL
+  SELECT k.conname, k.conrelid::regclass FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
+    JOIN pg_index AS i ON i.indexrelid = k.conindid
+  WHERE k.conrelid = ANY (relations) AND k.contype IN ('x', 'u', 'p') AND k.condeferrable
+    AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+      OR EXISTS (SELECT FROM unnest(k.conexclop) AS o (id) WHERE o.id >= 16384)
+      OR EXISTS (SELECT FROM unnest(i.indclass) AS o (id) WHERE o.id >= 16384))
+    AND NOT ARRAY[owner, c.relowner] <@ trusted
+  LIMIT 1;
+  RETURN CASE WHEN FOUND THEN
+    format('has the deferrable %s of %s, which would run at COMMIT as the daemon', quote_ident(found_code.name), found_code.relation) END;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.deferring_code(oid[],oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.dialect_options(format text, delimiter text, quote text, escape text, batchsize integer, maxbytes integer, parallelism integer, start_offset bigint, group_id text, timeout integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT jsonb_build_object('delimiter', delimiter, 'quote', quote, 'escape', escape, 'start_offset', start_offset,
+      'start_time', NULL, 'start_partitions', NULL, 'group_id', group_id)
+    || jsonb_strip_nulls(jsonb_build_object('format', lower(format), 'batchsize', batchsize, 'maxbytes', maxbytes,
+      'parallelism', parallelism, 'timeout', timeout))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.dialect_options(text,text,text,text,integer,integer,integer,bigint,text,integer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.drop_cluster(name text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required', format('role %I may not drop clusters', current_user));
+  END IF;
+  IF EXISTS (SELECT FROM millrace.consumer AS c WHERE c.cluster = name) THEN
+    PERFORM millrace.refuse('cluster-used', format('consumers read from cluster %L', name));
+  END IF;
+  DELETE FROM millrace.topic_grant AS g WHERE g.cluster = name;
+  DELETE FROM millrace.broker AS b WHERE b.cluster = name;
+  DELETE FROM millrace.cluster AS c WHERE c.name = drop_cluster.name;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', name));
+  END IF;
+EXCEPTION WHEN foreign_key_violation THEN
+  PERFORM millrace.refuse('cluster-used', format('consumers read from cluster %L', name));
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.drop_cluster(text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.drop_cluster(text) IS 'Removes a cluster that no consumer uses, with its brokers and the grants of its topics. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.drop_consumer(consumer bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  found_consumer millrace.consumer := millrace.own_consumer(consumer);
+  letters bigint;
+BEGIN
+  IF found_consumer.parent_id IS NOT NULL THEN
+    PERFORM millrace.refuse('consumer-of-pattern', format('consumer %s belongs to the pattern of consumer %s', consumer, found_consumer.parent_id));
+  END IF;
+  letters := (SELECT count(*) FROM millrace.dead_letter AS d WHERE d.consumer_id IN (
+    SELECT c.id FROM millrace.consumer AS c WHERE consumer IN (c.id, c.parent_id)));
+  INSERT INTO millrace.removal VALUES (consumer);
+  PERFORM pg_notify('millrace', '');
+  RETURN letters;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.drop_consumer(bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.drop_consumer(bigint) IS 'Removes a consumer with its positions, batches and dead letters; returns how many dead letters went with it.';
+
+CREATE OR REPLACE FUNCTION millrace.expire_dead_letters()
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH expired AS (
+    DELETE FROM millrace.dead_letter AS d USING millrace.consumer AS c
+    WHERE c.id = d.consumer_id AND d.failed_at < clock_timestamp() - c.dead_letter_max_age AND d.replay_id IS NULL
+    RETURNING d.consumer_id
+  ), counted AS (
+    UPDATE millrace.consumer AS c SET dead_letters_expired = c.dead_letters_expired + e.count
+    FROM (SELECT consumer_id, count(*) FROM expired GROUP BY 1) AS e WHERE c.id = e.consumer_id
+  )
+  SELECT count(*) FROM expired
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.expire_dead_letters() TO PUBLIC;
+COMMENT ON FUNCTION millrace.expire_dead_letters() IS 'Removes dead letters older than their consumer''s dead_letter_max_age; returns how many. The daemon calls it.';
 
 CREATE OR REPLACE FUNCTION millrace.find_consumer(topic text, target regclass, target_text text, schemas name[], cluster text DEFAULT 'default'::text)
  RETURNS bigint
@@ -976,13 +2017,37 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.foreign_code(oid,oid) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.given_cluster(cluster text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  names text[];
+BEGIN
+  IF cluster IS NOT NULL THEN
+    RETURN cluster;
+  END IF;
+  names := ARRAY(SELECT DISTINCT b.cluster FROM millrace.broker AS b ORDER BY 1);
+  IF cardinality(names) > 1 THEN
+    PERFORM millrace.refuse('cluster-ambiguous', format('there are several clusters: %s', array_to_string(names, ', ')));
+  ELSIF cardinality(names) = 0 THEN
+    PERFORM millrace.refuse('no-broker', 'no cluster has a broker');
+  END IF;
+  RETURN names[1];
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.given_cluster(text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.grant_admin()
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  GRANT DELETE ON millrace.broker, millrace.topic_grant TO millrace_admin;
+  GRANT DELETE ON millrace.cluster, millrace.broker, millrace.topic_grant TO millrace_admin;
 END
 $function$
 ;
@@ -1059,6 +2124,76 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.is_ascii_character(text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.key_columns(target oid, asked text[])
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT k.columns FROM pg_index AS i CROSS JOIN LATERAL (
+    SELECT array_agg(a.attname::text ORDER BY n.place) AS columns
+    FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS n (attnum, place)
+    JOIN pg_attribute AS a ON a.attrelid = target AND a.attnum = n.attnum
+    WHERE n.place <= i.indnkeyatts
+  ) AS k
+  WHERE i.indrelid = target AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+    AND CASE WHEN asked IS NULL THEN i.indisprimary ELSE k.columns @> asked AND asked @> k.columns END
+  ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.key_columns(oid,text[]) TO PUBLIC;
+COMMENT ON FUNCTION millrace.key_columns(oid,text[]) IS 'The columns by which upsert and changes find a row of a relation: those given, or its primary key; NULL: no unique index is fit for it.';
+
+CREATE OR REPLACE FUNCTION millrace.loading_way(target_schema text, target_name text, owner oid, staged boolean DEFAULT false)
+ RETURNS TABLE(way text, code text, message text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  problem record;
+  target oid;
+  relations oid[];
+  defers text;
+  shown text := format('%I.%I', target_schema, target_name);
+BEGIN
+  SELECT p.code, p.message INTO problem FROM millrace.target_problem(target_schema, target_name, owner) AS p LIMIT 1;
+  target := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = target_schema AND c.relname = target_name);
+  IF problem.code IS NULL AND NOT staged THEN
+    RETURN QUERY SELECT 'direct', NULL::text, NULL::text;
+    RETURN;
+  ELSIF problem.code NOT IN ('relation-row-security', 'relation-runs-code', 'relation-schema', 'lock-denied', 'view-without-trigger')
+    OR problem.code = 'view-without-trigger' AND pg_relation_is_updatable(target, false) & 8 = 0
+  THEN
+    RETURN QUERY SELECT 'refused', problem.code, problem.message;
+    RETURN;
+  END IF;
+
+  relations := ARRAY(SELECT millrace.written_relations(target));
+  IF problem.code = 'view-without-trigger'
+    AND EXISTS (SELECT FROM pg_class WHERE oid = ANY (relations) AND relpersistence = 'u')
+  THEN
+    RETURN QUERY SELECT 'refused', 'relation-unlogged', format('%s is a view of an unlogged table', shown);
+    RETURN;
+  END IF;
+  defers := millrace.deferring_code(relations, owner);
+  IF defers IS NOT NULL THEN
+    RETURN QUERY SELECT 'refused', 'relation-defers-code', format('%s %s', shown, defers);
+    RETURN;
+  END IF;
+  IF NOT has_database_privilege(owner, current_database(), 'TEMPORARY') THEN
+    RETURN QUERY SELECT 'refused', 'owner-needs-temp', format('role %I may not create temporary tables in this database%s',
+      pg_get_userbyid(owner), coalesce(', and ' || problem.message, ''));
+    RETURN;
+  END IF;
+  RETURN QUERY SELECT 'staged', problem.code, problem.message;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.loading_way(text,text,oid,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.loading_way(text,text,oid,boolean) IS 'How a relation is loaded for a role: direct; staged, with what keeps it from being loaded directly; or refused, with the reason.';
+
 CREATE OR REPLACE FUNCTION millrace.lock_target(target_schema text, target_name text)
  RETURNS void
  LANGUAGE plpgsql
@@ -1125,6 +2260,36 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.mentioned_types(text[]) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.move_consumer(consumer bigint, start_offset bigint, start_time timestamp with time zone, partition integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  found_consumer millrace.consumer := millrace.own_consumer(consumer);
+  moves jsonb;
+BEGIN
+  IF num_nonnulls(start_offset, start_time) <> 1 OR start_offset < -2 OR partition < 0 OR NOT isfinite(start_time)
+    OR partition IS NOT NULL AND start_time IS NOT NULL
+  THEN
+    PERFORM millrace.refuse('seek-invalid', format('consumer %s cannot be moved there', consumer));
+  END IF;
+  IF partition IS NOT NULL THEN
+    -- Moves of several partitions, one after the other, that no daemon has made yet, go together.
+    moves := CASE WHEN found_consumer.start_pending THEN coalesce(found_consumer.start_partitions, '{}') ELSE '{}' END
+      || jsonb_build_object(partition::text, start_offset);
+    start_offset := NULL;
+  END IF;
+  UPDATE millrace.consumer AS c SET start_offset = NULL, start_time = NULL, start_partitions = NULL WHERE c.id = consumer;
+  UPDATE millrace.consumer AS c SET start_offset = start_offset, start_time = start_time, start_partitions = moves
+  WHERE c.id = consumer;
+  PERFORM millrace.warn_without_daemon();
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.move_consumer(bigint,bigint,timestamp with time zone,integer) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.needs_check(target_schema text, target_name text, owner oid)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -1164,6 +2329,23 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.needs_check(text,text,oid) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.notice_foreign(target_schema text, target_name text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = target_schema AND c.relname = target_name AND c.relkind = 'f')
+  THEN
+    RAISE NOTICE '% is a foreign table: a message may arrive there more than once', format('%I.%I', target_schema, target_name)
+      USING DETAIL = 'code: foreign-at-least-once', HINT = 'Rows and position cannot be committed in one transaction.';
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.notice_foreign(text,text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.notify_daemon()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1176,6 +2358,94 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.notify_daemon() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.own_consumer(consumer bigint)
+ RETURNS millrace.consumer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  found_consumer millrace.consumer;
+BEGIN
+  SELECT * INTO found_consumer FROM millrace.consumer AS c WHERE c.id = consumer FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('consumer-missing', format('there is no consumer %s', coalesce(consumer::text, 'NULL')));
+  END IF;
+  RETURN found_consumer;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.own_consumer(bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.pass_to_children()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  passed constant text := (SELECT string_agg(quote_ident(o), ', ')
+    FROM unnest(millrace.consumer_options() || ARRAY['wanted', 'start_offset', 'start_time', 'start_partitions']) AS o);
+BEGIN
+  EXECUTE format('UPDATE millrace.consumer SET (%1$s) = (SELECT %1$s FROM (SELECT ($1).*) AS parent) WHERE parent_id = ($1).id', passed)
+    USING NEW;
+  RETURN NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.pass_to_children() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.pause(consumer bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF (millrace.own_consumer(consumer)).wanted = 'stopped' THEN
+    PERFORM millrace.refuse('consumer-not-running', format('consumer %s is not running', consumer));
+  END IF;
+  UPDATE millrace.consumer AS c SET wanted = 'stopped' WHERE c.id = consumer;
+  PERFORM millrace.warn_without_daemon();
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.pause(bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.pause(bigint) IS 'Stops a consumer; its position is kept.';
+
+CREATE OR REPLACE FUNCTION millrace.readable(bytes bytea)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN convert_from(bytes, 'UTF8');
+EXCEPTION WHEN OTHERS THEN
+  RETURN NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.readable(bytea) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.readable_headers(headers bytea[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  shown jsonb := '{}';
+BEGIN
+  FOR i IN 1 .. cardinality(headers) BY 2 LOOP
+    IF millrace.readable(headers[i]) IS NULL THEN
+      RETURN NULL;
+    END IF;
+    shown := shown || jsonb_build_object(millrace.readable(headers[i]), millrace.readable(headers[i + 1]));
+  END LOOP;
+  RETURN shown;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.readable_headers(bytea[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.refuse(problem text, message text)
  RETURNS void
@@ -1207,7 +2477,7 @@ BEGIN
     ('code: relation-missing', '42P01',
       'Create it first. A name without schema is looked up along the search_path; a name with capitals or special characters needs double quotes inside the string.'),
     ('code: relation-kind', '42809',
-      'Consume into a table, a partitioned table, a foreign table, or a view with an INSTEAD OF INSERT trigger.'),
+      'Consume into a table, a partitioned table, a foreign table, a view that updates its one table, or a view with an INSTEAD OF INSERT trigger.'),
     ('code: relation-catalog', '42809',
       'Consume into a table of your own.'),
     ('code: relation-temporary', '42809',
@@ -1215,17 +2485,17 @@ BEGIN
     ('code: relation-unlogged', '42809',
       'A crash would empty it and keep the position. ALTER TABLE ... SET LOGGED makes it permanent.'),
     ('code: relation-row-security', '0A000',
-      'COPY cannot load it for this role. This comes in a later version; until then let a role own the consumer that the policies do not apply to.'),
+      'COPY cannot load it for this role, so it is loaded by way of a staging table, as the consumer''s owner.'),
     ('code: relation-runs-code', '42501',
-      'Code of other roles would run in the daemon''s session. This comes in a later version; until then load a plain table, or let the daemon''s role own the relation, what it runs and the consumer.'),
+      'Code of other roles would run in the daemon''s session, so it is loaded by way of a staging table, where it runs as the consumer''s owner.'),
     ('code: relation-schema', '42501',
-      'Whoever owns a schema can put another relation in the place of the one that was checked. This comes in a later version; until then let the daemon''s role or a superuser own the schema.'),
+      'Whoever owns a schema can put another relation in the place of the one that was checked, so it is loaded by way of a staging table, as the consumer''s owner.'),
     ('code: view-without-trigger', '0A000',
-      'COPY needs an INSTEAD OF INSERT trigger on a view. Views that update themselves come in a later version.'),
+      'A view that is no simple one of a single table needs an INSTEAD OF INSERT trigger.'),
     ('code: insert-denied', '42501',
       'GRANT INSERT on the whole relation (not on columns), and USAGE on its schema, to the role.'),
     ('code: lock-denied', '42501',
-      'It belongs to an ordinary role, who could change what it runs during a load, and LOCK TABLE asks for UPDATE or DELETE. GRANT one of them, begin the consumer as the owner, or let the daemon''s role own the relation.'),
+      'It belongs to an ordinary role, who could change what it runs during a load, and LOCK TABLE asks for UPDATE or DELETE, so it is loaded by way of a staging table, as the consumer''s owner.'),
     ('code: role-not-served', '42501',
       'GRANT the role to the daemon''s role, on PostgreSQL 16 and later WITH SET TRUE.'),
     ('code: format-unknown', '22023',
@@ -1250,6 +2520,76 @@ BEGIN
       'Leave group_id out: the consumer then has a group of its own. An administrator may choose one.'),
     ('code: group-taken', '23505',
       'Members of one group share a topic''s partitions, so each would get only a part. Give every consumer of the topic its own group_id, or none.'),
+    ('code: cluster-ambiguous', '42725',
+      'Say which: cluster := name. SELECT name FROM millrace.cluster shows them.'),
+    ('code: cluster-invalid', '22023',
+      'A name has 1 to 63 letters, digits, ".", "_" and "-", and begins with a letter or digit.'),
+    ('code: cluster-exists', '42710',
+      'millrace.add_broker(host, cluster) adds a broker to it.'),
+    ('code: cluster-used', '2BP01',
+      'Drop its consumers first: millrace.drop_consumer(id).'),
+    ('code: pattern-invalid', '22023',
+      'A regular expression of PostgreSQL that the whole name of a topic matches, without back references and without (?...) or ***= at its beginning.'),
+    ('code: schema-absent', '3F000',
+      'Create it, or name another one.'),
+    ('code: relation-defers-code', '42501',
+      'Make it not deferrable, or let the daemon''s role own the relation, the function and the consumer. From PostgreSQL 18 on such code runs as the role that it belongs to.'),
+    ('code: owner-needs-temp', '42501',
+      'GRANT TEMPORARY ON DATABASE ... TO the consumer''s owner.'),
+    ('code: key-missing', '42P10',
+      'Give the relation a primary key, or name in key_columns the columns of a unique index that is neither deferrable nor partial.'),
+    ('code: write-denied', '42501',
+      'GRANT SELECT, UPDATE and DELETE on the relation to the consumer''s owner. With tombstone skip, upsert needs no DELETE.'),
+    ('code: column-missing', '42703',
+      'Options name columns exactly as the relation has them, capitals included. Generated columns cannot be filled.'),
+    ('code: on-error-invalid', '22023',
+      'stop, dead_letter or skip.'),
+    ('code: offset-gap-invalid', '22023',
+      'stop or earliest.'),
+    ('code: dead-letter-limit-invalid', '22023',
+      'dead_letter_limit is a number from 1; dead_letter_max_age an interval above 0, or NULL.'),
+    ('code: mode-invalid', '22023',
+      'insert, upsert or changes.'),
+    ('code: tombstone-invalid', '22023',
+      'skip, row or delete; NULL: skip in insert, delete in upsert and changes.'),
+    ('code: unknown-keys-invalid', '22023',
+      'ignore or error.'),
+    ('code: missing-keys-invalid', '22023',
+      'default or error.'),
+    ('code: json-path-invalid', '22023',
+      'For example $.a.b, $.rows[*] or a.b: names with dots between them, [*] for each element, [0] for one, "quotes" around special names.'),
+    ('code: metadata-invalid', '22023',
+      'An object that gives each of key, topic, partition, offset, timestamp, headers (or some) its own column, for example {"offset": "kafka_offset"}.'),
+    ('code: columns-invalid', '22023',
+      'Names of columns, each once. With a transform: name and type, for example {"id bigint","at timestamptz"}; types of users with their schema, and no domains or composite types.'),
+    ('code: rest-column-invalid', '42804',
+      'A column of type json, jsonb or text.'),
+    ('code: transform-invalid', '22023',
+      'The query that follows INSERT INTO: SELECT ... FROM batch, WITH ..., also with ON CONFLICT after it.'),
+    ('code: option-conflict', '22023',
+      'Leave out one of the two.'),
+    ('code: consumer-of-pattern', '55000',
+      'Change or drop the consumer with the topic_pattern: what it says goes to all of its topics.'),
+    ('code: consumer-running', '55000',
+      'millrace.pause(consumer) stops it.'),
+    ('code: consumer-failed', '55000',
+      'millrace.consumers shows what stopped it; millrace.resume(consumer) begins again.'),
+    ('code: option-unknown', '42703',
+      'reset takes names of options: the arguments of millrace.alter_consumer.'),
+    ('code: seek-invalid', '22023',
+      'beginning, end, an offset from 0, or a timestamp; a partition number from 0, or NULL for all. A timestamp goes for all partitions.'),
+    ('code: messages-invalid', '22023',
+      'A number from 1 to 99999.'),
+    ('code: wait-timeout', '55000',
+      'Look at millrace.consumers and millrace.lag, or wait longer: timeout := interval.'),
+    ('code: wait-isolation', '25001',
+      'Call it in READ COMMITTED, which is the default.'),
+    ('code: where-invalid', '22023',
+      'A condition over the columns of millrace.dead_letters, as SQL would have it after WHERE; functions and types of yours with their schema.'),
+    ('code: request-invalid', '22023',
+      'Use millrace.ask_replay and millrace.try.'),
+    ('code: request-failed', '55000',
+      'docs/errors.md says more about the code in the message.'),
     ('code: consumer-missing', '42704',
       'SELECT topic, target FROM millrace.consumers shows the consumers you may see.'),
     ('code: consumer-ambiguous', '42725',
@@ -1307,6 +2647,28 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.remove_broker(text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.remove_broker(text,text) IS 'Removes a broker from a cluster. For administrators.';
 
+CREATE OR REPLACE FUNCTION millrace.resume(consumer bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  found_consumer millrace.consumer := millrace.own_consumer(consumer);
+BEGIN
+  IF found_consumer.wanted = 'running' AND NOT EXISTS (
+    SELECT FROM millrace.failure AS f WHERE f.consumer_id = consumer AND f.version = found_consumer.version)
+  THEN
+    PERFORM millrace.refuse('consumer-running', format('consumer %s is running', consumer));
+  END IF;
+  UPDATE millrace.consumer AS c SET wanted = 'running', start_offset = NULL, start_time = NULL, start_partitions = NULL
+  WHERE c.id = consumer;
+  PERFORM millrace.warn_without_daemon();
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.resume(bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.resume(bigint) IS 'Starts a consumer that stopped or failed, from where it stands.';
+
 CREATE OR REPLACE FUNCTION millrace.revoke_topic(topic text, role text, cluster text DEFAULT 'default'::text)
  RETURNS void
  LANGUAGE plpgsql
@@ -1325,6 +2687,86 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.revoke_topic(text,text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.revoke_topic(text,text,text) IS 'Takes a grant back; consumers that run go on until they are stopped. For administrators.';
 
+CREATE OR REPLACE FUNCTION millrace.route(key text, target_schema text)
+ RETURNS TABLE(schema text, name text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  parts text[];
+BEGIN
+  BEGIN
+    parts := parse_ident(key);
+  EXCEPTION WHEN invalid_parameter_value THEN
+    RETURN;
+  END;
+  IF cardinality(parts) = 1 THEN
+    parts := target_schema || parts;
+  END IF;
+  RETURN QUERY SELECT n.nspname::text, c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE cardinality(parts) = 2 AND n.nspname = parts[1] AND c.relname = parts[2] AND c.relkind IN ('r', 'p', 'v', 'f');
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.route(text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.seek(consumer bigint, "offset" bigint, partition integer DEFAULT NULL::integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT coalesce("offset" >= 0, false) THEN
+    PERFORM millrace.refuse('seek-invalid', format('%s is no offset', coalesce("offset"::text, 'NULL')));
+  END IF;
+  PERFORM millrace.move_consumer(consumer, "offset", NULL, partition);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.seek(bigint,bigint,integer) TO PUBLIC;
+COMMENT ON FUNCTION millrace.seek(bigint,bigint,integer) IS 'Moves a consumer to an offset, in one partition or in all of them.';
+
+CREATE OR REPLACE FUNCTION millrace.seek(consumer bigint, "to" text, partition integer DEFAULT NULL::integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  to_time timestamptz;
+BEGIN
+  IF "to" IN ('beginning', 'end') THEN
+    PERFORM millrace.move_consumer(consumer, CASE "to" WHEN 'end' THEN -1 ELSE -2 END, NULL, partition);
+  ELSIF "to" ~ '^[0-9]{1,18}$' THEN
+    PERFORM millrace.move_consumer(consumer, "to"::bigint, NULL, partition);
+  ELSE
+    BEGIN
+      to_time := "to"::timestamptz;
+    EXCEPTION WHEN data_exception THEN
+      to_time := NULL;
+    END;
+    IF to_time IS NULL THEN
+      PERFORM millrace.refuse('seek-invalid', format('%L is nothing that a consumer can be moved to', left("to", 64)));
+    END IF;
+    PERFORM millrace.move_consumer(consumer, NULL, to_time, partition);
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.seek(bigint,text,integer) TO PUBLIC;
+COMMENT ON FUNCTION millrace.seek(bigint,text,integer) IS 'Moves a consumer to the beginning, the end, an offset or a time, in one partition or in all of them.';
+
+CREATE OR REPLACE FUNCTION millrace.seek(consumer bigint, "time" timestamp with time zone)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT millrace.move_consumer(consumer, NULL, "time", NULL)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.seek(bigint,timestamp with time zone) TO PUBLIC;
+COMMENT ON FUNCTION millrace.seek(bigint,timestamp with time zone) IS 'Moves a consumer to the first messages that are not older than a time, else to the end.';
+
 CREATE OR REPLACE FUNCTION millrace.set_start_pending()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1332,7 +2774,13 @@ CREATE OR REPLACE FUNCTION millrace.set_start_pending()
 AS $function$
 BEGIN
   IF NEW.version <> OLD.version THEN
-    NEW.start_pending := NEW.start_offset IS NOT NULL OR NEW.located_at IS NULL;
+    NEW.start_pending := num_nonnulls(NEW.start_offset, NEW.start_time, NEW.start_partitions) > 0 OR NEW.located_at IS NULL;
+  ELSIF NEW.wanted = 'stopped' AND OLD.wanted = 'stopped'
+    AND num_nonnulls(NEW.start_offset, NEW.start_time, NEW.start_partitions) > 0
+    AND (NEW.start_offset, NEW.start_time, NEW.start_partitions)
+      IS DISTINCT FROM (OLD.start_offset, OLD.start_time, OLD.start_partitions)
+  THEN
+    NEW.start_pending := true;
   END IF;
   RETURN NEW;
 END
@@ -1340,91 +2788,57 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.set_start_pending() TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.staged_by_options(c millrace.consumer)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT c.mode <> 'insert' OR c.transform IS NOT NULL OR c.route_by_key
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.staged_by_options(millrace.consumer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.staging_type(type oid, typmod integer)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  base oid := type;
+  modifier integer := typmod;
+  found_type record;
+BEGIN
+  LOOP
+    SELECT t.typtype, t.typbasetype, t.typtypmod INTO found_type FROM pg_type AS t WHERE t.oid = base;
+    EXIT WHEN found_type.typtype IS DISTINCT FROM 'd';
+    modifier := greatest(modifier, found_type.typtypmod);
+    base := found_type.typbasetype;
+  END LOOP;
+  IF found_type.typtype IS NULL OR found_type.typtype = 'p' OR EXISTS (
+    SELECT FROM pg_type AS t WHERE t.oid IN (SELECT millrace.contained_types(ARRAY[base])) AND t.oid >= 16384 AND t.typtype IN ('d', 'c'))
+  THEN
+    RETURN 'text';
+  END IF;
+  RETURN format_type(base, modifier);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.staging_type(oid,integer) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.start_consumer(topic text, target regclass, target_text text, format text, delimiter text, quote text, escape text, batchsize integer, maxbytes integer, parallelism integer, start_offset bigint, group_id text, timeout integer, cluster text DEFAULT 'default'::text)
  RETURNS bigint
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-#variable_conflict use_column
-<<given>>
 DECLARE
   relation record;
-  consumer record;
-  broken text;
 BEGIN
   PERFORM millrace.check_topic(topic);
-  SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind INTO relation
-  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = start_consumer.target;
-  IF NOT FOUND THEN
-    PERFORM millrace.refuse('relation-missing',
-      CASE WHEN target_text IS NULL THEN 'a relation is needed, not NULL'
-        ELSE pg_catalog.format('relation %L does not exist', left(target_text, 256)) END);
-  END IF;
-
-  LOOP
-    SELECT c.id, c.wanted, EXISTS (
-      SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version) AS failed
-    INTO consumer FROM millrace.consumer AS c
-    WHERE c.cluster = start_consumer.cluster AND c.topic = start_consumer.topic
-      AND c.target_schema = relation.schema AND c.target_name = relation.name
-    FOR NO KEY UPDATE;
-    IF FOUND AND consumer.wanted = 'running' AND NOT consumer.failed THEN
-      RAISE WARNING 'topic % is already being consumed into %', topic,
-        pg_catalog.format('%I.%I', relation.schema, relation.name)
-        USING DETAIL = 'code: already-running', HINT = 'Nothing was changed. End it first to change its options.';
-      RETURN consumer.id;
-    END IF;
-
-    BEGIN
-      IF FOUND THEN
-        UPDATE millrace.consumer AS c SET
-          group_id = start_consumer.group_id,
-          format = lower(coalesce(start_consumer.format, c.format)),
-          delimiter = start_consumer.delimiter,
-          quote = start_consumer.quote,
-          escape = start_consumer.escape,
-          batchsize = coalesce(start_consumer.batchsize, c.batchsize),
-          maxbytes = coalesce(start_consumer.maxbytes, c.maxbytes),
-          parallelism = coalesce(start_consumer.parallelism, c.parallelism),
-          timeout = coalesce(start_consumer.timeout, c.timeout),
-          start_offset = start_consumer.start_offset,
-          wanted = 'running'
-        WHERE c.id = consumer.id;
-      ELSE
-        INSERT INTO millrace.consumer AS c (cluster, topic, target_schema, target_name, group_id, format, delimiter,
-          quote, escape, batchsize, maxbytes, parallelism, timeout, start_offset, wanted)
-        VALUES (start_consumer.cluster, start_consumer.topic, relation.schema, relation.name, start_consumer.group_id,
-          lower(coalesce(start_consumer.format, 'text')), start_consumer.delimiter, start_consumer.quote,
-          start_consumer.escape, coalesce(start_consumer.batchsize, 1000), coalesce(start_consumer.maxbytes, 32000000),
-          coalesce(start_consumer.parallelism, 1), coalesce(start_consumer.timeout, 250), start_consumer.start_offset,
-          'running')
-        RETURNING c.id INTO consumer;
-      END IF;
-      EXIT;
-    EXCEPTION WHEN unique_violation THEN
-      GET STACKED DIAGNOSTICS broken = CONSTRAINT_NAME;
-      IF broken = 'consumer_group' THEN
-        PERFORM millrace.refuse('group-taken',
-          pg_catalog.format('another consumer of topic %s is in group %L', topic, group_id));
-      END IF;
-      -- Somebody else began it at the same moment, or it is of a role whose consumers are not shown to this one.
-      PERFORM FROM millrace.consumer AS c
-      WHERE c.cluster = start_consumer.cluster AND c.topic = start_consumer.topic
-        AND c.target_schema = relation.schema AND c.target_name = relation.name;
-      IF NOT FOUND THEN
-        PERFORM millrace.refuse('consumer-not-yours', pg_catalog.format(
-          'topic %s is already being consumed into %I.%I by another role', topic, relation.schema, relation.name));
-      END IF;
-    END;
-  END LOOP;
-
-  IF relation.kind = 'f' THEN
-    RAISE NOTICE '% is a foreign table: a message may arrive there more than once',
-      pg_catalog.format('%I.%I', relation.schema, relation.name)
-      USING DETAIL = 'code: foreign-at-least-once', HINT = 'Rows and position cannot be committed in one transaction.';
-  END IF;
-  PERFORM millrace.warn_without_daemon();
-  RETURN consumer.id;
+  SELECT * INTO relation FROM millrace.check_relation(target, target_text);
+  RETURN millrace.begin_consumer(cluster, topic, NULL, relation.target_schema, relation.target_name,
+    millrace.dialect_options(format, delimiter, quote, escape, batchsize, maxbytes, parallelism, start_offset, group_id, timeout));
 END
 $function$
 ;
@@ -1445,7 +2859,7 @@ DECLARE
   advice text;
 BEGIN
   FOR consumer IN
-    SELECT c.id, c.topic, c.target_schema, c.target_name FROM millrace.consumer AS c
+    SELECT c.id, coalesce(c.topic, c.topic_pattern) AS topic, c.target_schema, c.target_name FROM millrace.consumer AS c
     WHERE c.cluster = start_consumers.cluster AND (c.wanted = 'stopped' OR EXISTS (
       SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version))
     ORDER BY c.id FOR NO KEY UPDATE
@@ -1456,6 +2870,8 @@ BEGIN
         format = coalesce(lower(start_consumers.format), c.format),
         delimiter = coalesce(start_consumers.delimiter, c.delimiter),
         start_offset = NULL,
+        start_time = NULL,
+        start_partitions = NULL,
         wanted = 'running'
       WHERE c.id = consumer.id;
       started := started + 1;
@@ -1463,8 +2879,8 @@ BEGIN
       OR feature_not_supported OR object_not_in_prerequisite_state OR invalid_parameter_value
     THEN
       GET STACKED DIAGNOSTICS why = MESSAGE_TEXT, problem = PG_EXCEPTION_DETAIL, advice = PG_EXCEPTION_HINT;
-      RAISE WARNING 'topic % into %.% was not started: %', consumer.topic,
-        quote_ident(consumer.target_schema), quote_ident(consumer.target_name), why
+      RAISE WARNING 'topic % into % was not started: %', consumer.topic,
+        concat_ws('.', quote_ident(consumer.target_schema), quote_ident(consumer.target_name)), why
         USING DETAIL = problem, HINT = advice;
     END;
   END LOOP;
@@ -1477,6 +2893,55 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.start_consumers(integer,text,text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.start_consumers(integer,text,text,text) IS 'Begins every consumer again that the current role may start; returns how many. What the dialects call.';
+
+CREATE OR REPLACE FUNCTION millrace.start_given(cluster text, topic text, topic_pattern text, "into" text, target regclass, route_by_key boolean, schemas name[], options jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  relation record;
+BEGIN
+  IF topic IS NOT NULL AND topic_pattern IS NOT NULL THEN
+    PERFORM millrace.refuse('option-conflict', 'topic and topic_pattern exclude each other');
+  END IF;
+  IF coalesce(route_by_key, false) THEN
+    BEGIN
+      SELECT CASE WHEN "into" IS NULL THEN schemas[1]::text WHEN cardinality(parse_ident("into")) = 1 THEN (parse_ident("into"))[1] END
+        AS target_schema, NULL::text AS target_name INTO relation;
+    EXCEPTION WHEN invalid_parameter_value THEN
+      SELECT NULL::text AS target_schema, NULL::text AS target_name INTO relation;
+    END;
+    IF relation.target_schema IS NULL THEN
+      PERFORM millrace.refuse('schema-absent', 'with route_by_key, "into" names the schema of relations that keys name without one');
+    END IF;
+  ELSE
+    SELECT * INTO relation FROM millrace.check_relation(target, "into");
+  END IF;
+  RETURN millrace.begin_consumer(millrace.given_cluster(cluster), topic, topic_pattern, relation.target_schema, relation.target_name,
+    options || jsonb_build_object('format', lower(options ->> 'format')));
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.start_given(text,text,text,text,regclass,boolean,name[],jsonb) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.start_routed(topic text, schemas name[], format text, delimiter text, quote text, escape text, batchsize integer, maxbytes integer, parallelism integer, start_offset bigint, group_id text, timeout integer, cluster text DEFAULT 'default'::text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM millrace.check_topic(topic);
+  IF schemas[1] IS NULL THEN
+    PERFORM millrace.refuse('schema-absent', 'no schema of the search_path exists');
+  END IF;
+  RETURN millrace.begin_consumer(cluster, topic, NULL, schemas[1]::text, NULL,
+    millrace.dialect_options(format, delimiter, quote, escape, batchsize, maxbytes, parallelism, start_offset, group_id, timeout));
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.start_routed(text,name[],text,text,text,text,integer,integer,integer,bigint,text,integer,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.start_routed(text,name[],text,text,text,text,integer,integer,integer,bigint,text,integer,text) IS 'Begins to consume a topic into the relations that the message keys name. What the dialects call.';
 
 CREATE OR REPLACE FUNCTION millrace.stop_consumer(topic text, target regclass, target_text text, schemas name[], cluster text DEFAULT 'default'::text)
  RETURNS bigint
@@ -1520,6 +2985,33 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.stop_consumers(text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.stop_consumers(text) IS 'Ends every consumer that the current role may end; returns how many. What the dialects call.';
 
+CREATE OR REPLACE FUNCTION millrace.stop_routed(topic text, schemas name[], cluster text DEFAULT 'default'::text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  found_id bigint := (
+    SELECT c.id FROM millrace.consumer AS c
+    WHERE c.cluster = stop_routed.cluster AND c.topic = stop_routed.topic AND c.route_by_key
+    ORDER BY array_position(schemas, c.target_schema::name), c.wanted = 'stopped', c.id LIMIT 1);
+BEGIN
+  IF found_id IS NULL THEN
+    PERFORM millrace.refuse('consumer-missing',
+      format('no consumer loads topic %L into the relations that its keys name', left(topic, 249)));
+  END IF;
+  UPDATE millrace.consumer SET wanted = 'stopped' WHERE id = found_id AND wanted <> 'stopped';
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('consumer-not-running', format('the consumer of topic %s is not running', topic));
+  END IF;
+  PERFORM millrace.warn_without_daemon();
+  RETURN found_id;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.stop_routed(text,name[],text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.stop_routed(text,name[],text) IS 'Ends consuming a topic into the relations that the message keys name. What the dialects call.';
+
 CREATE OR REPLACE FUNCTION millrace.support_functions(classes oid[])
  RETURNS SETOF oid
  LANGUAGE sql
@@ -1533,6 +3025,29 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.support_functions(oid[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.sweep()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  swept bigint;
+  total bigint := 0;
+BEGIN
+  DELETE FROM millrace.dead_letter AS d WHERE NOT EXISTS (SELECT FROM millrace.consumer AS c WHERE c.id = d.consumer_id);
+  GET DIAGNOSTICS swept = ROW_COUNT;
+  total := total + swept;
+  DELETE FROM millrace.batch AS b WHERE NOT EXISTS (SELECT FROM millrace.consumer AS c WHERE c.id = b.consumer_id);
+  GET DIAGNOSTICS swept = ROW_COUNT;
+  total := total + swept;
+  DELETE FROM millrace.request AS r WHERE r.finished_at < clock_timestamp() - interval '1 day';
+  GET DIAGNOSTICS swept = ROW_COUNT;
+  RETURN total + swept;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.sweep() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.target_problem(target_schema text, target_name text, owner oid)
  RETURNS TABLE(code text, message text)
@@ -1624,6 +3139,36 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.target_problem(text,text,oid) TO PUBLIC;
 COMMENT ON FUNCTION millrace.target_problem(text,text,oid) IS 'Why the daemon may not COPY into a relation under its owner''s role; no row when it may. Hold a lock on it while this counts.';
 
+CREATE OR REPLACE FUNCTION millrace.target_shown(target_schema text, target_name text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT concat_ws('.', quote_ident(target_schema), coalesce(quote_ident(target_name), '*'))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.target_shown(text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.topic_expression(pattern text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF pattern = '' OR length(pattern) > 1000 OR pattern ~ '\\[0-9]' THEN
+    RETURN NULL;
+  END IF;
+  PERFORM '' ~ pattern, '' ~ ('^(?:' || pattern || ')$');
+  RETURN '^(?:' || pattern || ')$';
+EXCEPTION WHEN invalid_regular_expression THEN
+  RETURN NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.topic_expression(text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.topic_watermarks(topic text, partition integer DEFAULT NULL::integer, cluster text DEFAULT 'default'::text)
  RETURNS TABLE(partition_id integer, low_watermark bigint, high_watermark bigint, reported_at timestamp with time zone)
  LANGUAGE plpgsql
@@ -1681,6 +3226,42 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.trusted_roles() TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.try_arguments(arguments jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  wanted millrace.consumer;
+  messages bigint;
+BEGIN
+  wanted := jsonb_populate_record(NULL::millrace.consumer, arguments - 'messages');
+  wanted.id := 0;
+  wanted.version := 0;
+  wanted.owner := (SELECT oid FROM pg_roles WHERE rolname = current_user);
+  wanted.wanted := 'running';
+  wanted.group_id := NULL;
+  wanted.parent_id := NULL;
+  wanted.delimiter := CASE WHEN wanted.format = 'json' THEN NULL WHEN wanted.delimiter = '\t' THEN E'\t' ELSE wanted.delimiter END;
+  IF wanted.topic_pattern IS NOT NULL OR coalesce(wanted.route_by_key, true) OR wanted.target_name IS NULL THEN
+    PERFORM millrace.refuse('option-conflict', 'a try takes one topic and one relation');
+  END IF;
+  IF jsonb_typeof(arguments -> 'messages') <> 'number' OR arguments ->> 'messages' !~ '^[1-9][0-9]{0,4}$' THEN
+    PERFORM millrace.refuse('messages-invalid', format('messages cannot be %s', left(arguments ->> 'messages', 20)));
+  END IF;
+  messages := (arguments ->> 'messages')::bigint;
+  IF messages IS NULL THEN
+    PERFORM millrace.refuse('messages-invalid', 'messages cannot be NULL');
+  END IF;
+  PERFORM millrace.check_topic(wanted.topic);
+  PERFORM millrace.check_options(wanted);
+  SELECT w.way, w.reason INTO wanted.way, wanted.way_reason FROM millrace.check_wanted(wanted) AS w;
+  RETURN to_jsonb(wanted) || jsonb_build_object('messages', messages);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.try_arguments(jsonb) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.unknown_nodes(expressions text[])
  RETURNS SETOF text
  LANGUAGE sql
@@ -1712,3 +3293,27 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.warn_without_daemon() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.written_relations(target oid)
+ RETURNS SETOF oid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH RECURSIVE written (relation) AS (
+    SELECT target
+    UNION
+    SELECT part.relation FROM written CROSS JOIN LATERAL (
+      SELECT t.relid::oid FROM pg_class AS c CROSS JOIN LATERAL pg_partition_tree(c.oid) AS t
+        WHERE c.oid = written.relation AND c.relkind = 'p'
+      UNION ALL
+      -- not only what it writes to but all that it reads: which of them is which only the view's query tells
+      SELECT d.refobjid FROM pg_class AS c JOIN pg_rewrite AS r ON r.ev_class = c.oid AND r.ev_type = '1'
+        JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+        WHERE c.oid = written.relation AND c.relkind = 'v'
+    ) AS part (relation)
+  )
+  SELECT relation FROM written
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.written_relations(oid) TO PUBLIC;

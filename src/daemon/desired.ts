@@ -22,7 +22,7 @@ export async function readDesiredState(runner: QueryRunner): Promise<DesiredStat
 const consumersQuery = `
   SELECT ${consumerColumns}
     FROM millrace.consumer AS c
-   WHERE c.wanted = 'running'
+   WHERE c.wanted = 'running' AND c.topic IS NOT NULL
      AND NOT EXISTS (SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version)
    ORDER BY c.id`
 

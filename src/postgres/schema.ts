@@ -147,18 +147,18 @@ export async function removeSchema(client: pg.ClientBase, owner: string): Promis
   }
   const { rows } = await client.query<{ signature: string; takes_row: boolean }>(
     `SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text AS signature, EXISTS (
-         SELECT FROM pg_catalog.unnest(p.proargtypes) AS a (type) JOIN pg_catalog.pg_type AS t ON t.oid = a.type
+         SELECT FROM pg_catalog.unnest(p.proargtypes::oid[] || p.prorettype) AS a (type) JOIN pg_catalog.pg_type AS t ON t.oid = a.type
          WHERE t.typnamespace = p.pronamespace) AS takes_row
        FROM pg_catalog.pg_proc AS p
       WHERE p.pronamespace = 'millrace'::pg_catalog.regnamespace AND p.proname = ANY ($1)`,
-    [made('FUNCTION')],
+    [made('(?:FUNCTION|PROCEDURE)')],
   )
   const functions = (takesRow: boolean): string[] =>
     rows.filter((row) => row.takes_row === takesRow).map(({ signature }) => signature)
   await drop('VIEW', made('VIEW').map(qualified))
-  await drop('FUNCTION', functions(true)) // they need a table's row type, the tables' policies need the others
+  await drop('ROUTINE', functions(true)) // they take or return a table's row, the tables' policies need the others
   await drop('TABLE', made('TABLE').map(qualified))
-  await drop('FUNCTION', functions(false))
+  await drop('ROUTINE', functions(false))
   return { kept: !(await dropIfEmpty(client, 'millrace')) }
 }
 

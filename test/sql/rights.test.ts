@@ -262,7 +262,8 @@ describe('the tables themselves', () => {
       'daemon',
       'migration',
       'installation',
-      'cluster',
+      'batch',
+      'dead_letter',
     ]) {
       for (const session of [alice, admin]) {
         assert.match(String(await session.refusal(`DELETE FROM millrace.${table}`)), /42501$/, table)
@@ -431,16 +432,22 @@ describe('F36 hostile objects on the search path', () => {
 
   test('every function pins its search_path but the thin ones', async (t) => {
     const { owner } = await prepared(t)
-    const thin = await owner.column(`SELECT p.oid::regprocedure::text FROM pg_proc AS p
+    const thin =
+      await owner.column(`SELECT CASE WHEN proname IN ('consume', 'try') THEN 'millrace.' || proname || '(...)'
+        ELSE p.oid::regprocedure::text END FROM pg_proc AS p
       WHERE (pronamespace = 'millrace'::regnamespace OR pronamespace = 'pipeline_kafka'::regnamespace
         OR pronamespace = 'public'::regnamespace)
       AND NOT coalesce(proconfig, '{}') @> ARRAY['search_path=pg_catalog, pg_temp'] ORDER BY 1`)
     assert.deepEqual(thin, [
       'kafka_consume_begin(text,text,integer,text,text)',
       'kafka_consume_end(text,text)',
+      'millrace.consume(...)',
+      'millrace.consumer_id(text,text,text)',
       'millrace.relation(text)',
       'pipeline_kafka.consume_begin(text,text,text,text,text,text,integer,integer,integer,bigint,text,integer)',
+      'pipeline_kafka.consume_begin_stream_partitioned(text,text,text,text,text,integer,integer,integer,bigint,text,integer)',
       'pipeline_kafka.consume_end(text,text)',
+      'pipeline_kafka.consume_end_stream_partitioned(text)',
     ])
   })
 

@@ -56,6 +56,24 @@ $$;
 CREATE TRIGGER check_broker BEFORE INSERT OR UPDATE ON millrace.broker
   FOR EACH ROW EXECUTE FUNCTION millrace.check_broker();
 
+CREATE FUNCTION millrace.check_cluster() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required', format('role %I may not add clusters', current_user));
+  END IF;
+  IF NEW.name IS NULL OR NEW.name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
+    PERFORM millrace.refuse('cluster-invalid', format('%L cannot be the name of a cluster', left(NEW.name, 64)));
+  END IF;
+  RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER check_cluster BEFORE INSERT OR UPDATE ON millrace.cluster
+  FOR EACH ROW EXECUTE FUNCTION millrace.check_cluster();
+
 CREATE FUNCTION millrace.add_broker(host text, cluster text DEFAULT 'default') RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
@@ -85,6 +103,7 @@ ALTER TABLE millrace.cluster ENABLE ROW LEVEL SECURITY;
 ALTER TABLE millrace.broker ENABLE ROW LEVEL SECURITY;
 CREATE POLICY read ON millrace.cluster FOR SELECT USING (true);
 CREATE POLICY read ON millrace.broker FOR SELECT USING (true);
+CREATE POLICY administer ON millrace.cluster USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
 CREATE POLICY administer ON millrace.broker USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
-GRANT SELECT ON millrace.cluster TO PUBLIC;
+GRANT SELECT, INSERT (name) ON millrace.cluster TO PUBLIC;
 GRANT SELECT, INSERT ON millrace.broker TO PUBLIC;

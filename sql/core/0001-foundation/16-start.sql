@@ -1,6 +1,106 @@
 -- Starting and stopping consumers, as the role that calls. The relation arrives resolved (by millrace.relation,
 -- along the caller's search_path); what is stored is its schema and name.
 
+-- Begins, or begins again, as the options say that are given: keys are columns of millrace.consumer. Of a consumer that is there,
+-- the others stay as they were; of a new one, they take their defaults.
+CREATE FUNCTION millrace.begin_consumer(
+  cluster text, topic text, topic_pattern text, target_schema text, target_name text, options jsonb
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  given text := (SELECT string_agg(quote_ident(o), ', ') FROM jsonb_object_keys(options) AS o
+    WHERE o = ANY (millrace.consumer_options() || ARRAY['start_offset', 'start_time', 'start_partitions']));
+  consumer record;
+  broken text;
+BEGIN
+  IF begin_consumer.topic_pattern IS NULL THEN
+    PERFORM millrace.check_topic(begin_consumer.topic);
+  END IF;
+  LOOP
+    SELECT c.id, c.wanted, EXISTS (
+      SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version) AS failed
+    INTO consumer FROM millrace.consumer AS c
+    WHERE c.cluster = begin_consumer.cluster AND c.topic IS NOT DISTINCT FROM begin_consumer.topic
+      AND c.topic_pattern IS NOT DISTINCT FROM begin_consumer.topic_pattern
+      AND c.target_schema = begin_consumer.target_schema AND c.target_name IS NOT DISTINCT FROM begin_consumer.target_name
+    FOR NO KEY UPDATE;
+    IF FOUND AND consumer.wanted = 'running' AND NOT consumer.failed THEN
+      RAISE WARNING 'topic % is already being consumed into %', coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
+        coalesce(pg_catalog.format('%I.%I', begin_consumer.target_schema, begin_consumer.target_name), 'the relations that its keys name')
+        USING DETAIL = 'code: already-running', HINT = 'Nothing was changed. End it first to change its options.';
+      RETURN consumer.id;
+    END IF;
+
+    BEGIN
+      IF FOUND THEN
+        EXECUTE pg_catalog.format('UPDATE millrace.consumer AS c SET wanted = %L, (%2$s) = (
+          SELECT %2$s FROM jsonb_populate_record(NULL::millrace.consumer, $2)) WHERE c.id = $1', 'running', given)
+          USING consumer.id, options;
+      ELSE
+        EXECUTE pg_catalog.format('INSERT INTO millrace.consumer AS c
+          (cluster, topic, topic_pattern, target_schema, target_name, route_by_key, wanted, %2$s)
+          SELECT $1, $2, $3, $4, $5, $5 IS NULL, %1$L, %2$s FROM jsonb_populate_record(NULL::millrace.consumer, $6)
+          RETURNING c.id', 'running', given)
+          USING begin_consumer.cluster, begin_consumer.topic, begin_consumer.topic_pattern, begin_consumer.target_schema,
+            begin_consumer.target_name, options INTO consumer;
+      END IF;
+      EXIT;
+    EXCEPTION WHEN unique_violation THEN
+      GET STACKED DIAGNOSTICS broken = CONSTRAINT_NAME;
+      IF broken = 'consumer_group' THEN
+        PERFORM millrace.refuse('group-taken',
+          pg_catalog.format('another consumer of topic %s is in group %L', begin_consumer.topic, options ->> 'group_id'));
+      END IF;
+      -- Somebody else began it at the same moment, or it is of a role whose consumers are not shown to this one.
+      PERFORM FROM millrace.consumer AS c
+      WHERE c.cluster = begin_consumer.cluster AND c.topic IS NOT DISTINCT FROM begin_consumer.topic
+        AND c.topic_pattern IS NOT DISTINCT FROM begin_consumer.topic_pattern
+        AND c.target_schema = begin_consumer.target_schema AND c.target_name IS NOT DISTINCT FROM begin_consumer.target_name;
+      IF NOT FOUND THEN
+        PERFORM millrace.refuse('consumer-not-yours', pg_catalog.format('topic %s is already being consumed into %s by another role',
+          coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
+          concat_ws('.', quote_ident(begin_consumer.target_schema), quote_ident(begin_consumer.target_name))));
+      END IF;
+    END;
+  END LOOP;
+  PERFORM millrace.notice_foreign(begin_consumer.target_schema, begin_consumer.target_name);
+  PERFORM millrace.warn_without_daemon();
+  RETURN consumer.id;
+END
+$$;
+
+CREATE FUNCTION millrace.notice_foreign(target_schema text, target_name text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = target_schema AND c.relname = target_name AND c.relkind = 'f')
+  THEN
+    RAISE NOTICE '% is a foreign table: a message may arrive there more than once', format('%I.%I', target_schema, target_name)
+      USING DETAIL = 'code: foreign-at-least-once', HINT = 'Rows and position cannot be committed in one transaction.';
+  END IF;
+END
+$$;
+
+-- Schema and name of a relation that was looked up along the caller's search_path.
+CREATE FUNCTION millrace.check_relation(target regclass, target_text text, OUT target_schema text, OUT target_name text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  SELECT n.nspname, c.relname INTO target_schema, target_name
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = target;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('relation-missing', CASE WHEN target_text IS NULL THEN 'a relation is needed, not NULL'
+      ELSE format('relation %L does not exist', left(target_text, 256)) END);
+  END IF;
+END
+$$;
+
 -- NULL options take the value they had, or their default.
 CREATE FUNCTION millrace.start_consumer(
   topic text, target regclass, target_text text, format text, delimiter text, quote text, escape text,
@@ -10,90 +110,76 @@ CREATE FUNCTION millrace.start_consumer(
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
-<<given>>
 DECLARE
   relation record;
-  consumer record;
-  broken text;
 BEGIN
   PERFORM millrace.check_topic(topic);
-  SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind INTO relation
-  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = start_consumer.target;
-  IF NOT FOUND THEN
-    PERFORM millrace.refuse('relation-missing',
-      CASE WHEN target_text IS NULL THEN 'a relation is needed, not NULL'
-        ELSE pg_catalog.format('relation %L does not exist', left(target_text, 256)) END);
-  END IF;
-
-  LOOP
-    SELECT c.id, c.wanted, EXISTS (
-      SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version) AS failed
-    INTO consumer FROM millrace.consumer AS c
-    WHERE c.cluster = start_consumer.cluster AND c.topic = start_consumer.topic
-      AND c.target_schema = relation.schema AND c.target_name = relation.name
-    FOR NO KEY UPDATE;
-    IF FOUND AND consumer.wanted = 'running' AND NOT consumer.failed THEN
-      RAISE WARNING 'topic % is already being consumed into %', topic,
-        pg_catalog.format('%I.%I', relation.schema, relation.name)
-        USING DETAIL = 'code: already-running', HINT = 'Nothing was changed. End it first to change its options.';
-      RETURN consumer.id;
-    END IF;
-
-    BEGIN
-      IF FOUND THEN
-        UPDATE millrace.consumer AS c SET
-          group_id = start_consumer.group_id,
-          format = lower(coalesce(start_consumer.format, c.format)),
-          delimiter = start_consumer.delimiter,
-          quote = start_consumer.quote,
-          escape = start_consumer.escape,
-          batchsize = coalesce(start_consumer.batchsize, c.batchsize),
-          maxbytes = coalesce(start_consumer.maxbytes, c.maxbytes),
-          parallelism = coalesce(start_consumer.parallelism, c.parallelism),
-          timeout = coalesce(start_consumer.timeout, c.timeout),
-          start_offset = start_consumer.start_offset,
-          wanted = 'running'
-        WHERE c.id = consumer.id;
-      ELSE
-        INSERT INTO millrace.consumer AS c (cluster, topic, target_schema, target_name, group_id, format, delimiter,
-          quote, escape, batchsize, maxbytes, parallelism, timeout, start_offset, wanted)
-        VALUES (start_consumer.cluster, start_consumer.topic, relation.schema, relation.name, start_consumer.group_id,
-          lower(coalesce(start_consumer.format, 'text')), start_consumer.delimiter, start_consumer.quote,
-          start_consumer.escape, coalesce(start_consumer.batchsize, 1000), coalesce(start_consumer.maxbytes, 32000000),
-          coalesce(start_consumer.parallelism, 1), coalesce(start_consumer.timeout, 250), start_consumer.start_offset,
-          'running')
-        RETURNING c.id INTO consumer;
-      END IF;
-      EXIT;
-    EXCEPTION WHEN unique_violation THEN
-      GET STACKED DIAGNOSTICS broken = CONSTRAINT_NAME;
-      IF broken = 'consumer_group' THEN
-        PERFORM millrace.refuse('group-taken',
-          pg_catalog.format('another consumer of topic %s is in group %L', topic, group_id));
-      END IF;
-      -- Somebody else began it at the same moment, or it is of a role whose consumers are not shown to this one.
-      PERFORM FROM millrace.consumer AS c
-      WHERE c.cluster = start_consumer.cluster AND c.topic = start_consumer.topic
-        AND c.target_schema = relation.schema AND c.target_name = relation.name;
-      IF NOT FOUND THEN
-        PERFORM millrace.refuse('consumer-not-yours', pg_catalog.format(
-          'topic %s is already being consumed into %I.%I by another role', topic, relation.schema, relation.name));
-      END IF;
-    END;
-  END LOOP;
-
-  IF relation.kind = 'f' THEN
-    RAISE NOTICE '% is a foreign table: a message may arrive there more than once',
-      pg_catalog.format('%I.%I', relation.schema, relation.name)
-      USING DETAIL = 'code: foreign-at-least-once', HINT = 'Rows and position cannot be committed in one transaction.';
-  END IF;
-  PERFORM millrace.warn_without_daemon();
-  RETURN consumer.id;
+  SELECT * INTO relation FROM millrace.check_relation(target, target_text);
+  RETURN millrace.begin_consumer(cluster, topic, NULL, relation.target_schema, relation.target_name,
+    millrace.dialect_options(format, delimiter, quote, escape, batchsize, maxbytes, parallelism, start_offset, group_id, timeout));
 END
 $$;
 COMMENT ON FUNCTION millrace.start_consumer(text, regclass, text, text, text, text, text, integer, integer, integer, bigint, text, integer, text) IS
   'Begins to consume a topic into a relation, or begins again. What the dialects call.';
+
+CREATE FUNCTION millrace.dialect_options(
+  format text, delimiter text, quote text, escape text, batchsize integer, maxbytes integer, parallelism integer,
+  start_offset bigint, group_id text, timeout integer
+) RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT jsonb_build_object('delimiter', delimiter, 'quote', quote, 'escape', escape, 'start_offset', start_offset,
+      'start_time', NULL, 'start_partitions', NULL, 'group_id', group_id)
+    || jsonb_strip_nulls(jsonb_build_object('format', lower(format), 'batchsize', batchsize, 'maxbytes', maxbytes,
+      'parallelism', parallelism, 'timeout', timeout))
+$$;
+
+-- The key of each message names the relation; a name without schema is looked up in the first schema of the caller's path.
+CREATE FUNCTION millrace.start_routed(
+  topic text, schemas name[], format text, delimiter text, quote text, escape text,
+  batchsize integer, maxbytes integer, parallelism integer, start_offset bigint, group_id text, timeout integer,
+  cluster text DEFAULT 'default'
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM millrace.check_topic(topic);
+  IF schemas[1] IS NULL THEN
+    PERFORM millrace.refuse('schema-absent', 'no schema of the search_path exists');
+  END IF;
+  RETURN millrace.begin_consumer(cluster, topic, NULL, schemas[1]::text, NULL,
+    millrace.dialect_options(format, delimiter, quote, escape, batchsize, maxbytes, parallelism, start_offset, group_id, timeout));
+END
+$$;
+COMMENT ON FUNCTION millrace.start_routed(text, name[], text, text, text, text, integer, integer, integer, bigint, text, integer, text) IS
+  'Begins to consume a topic into the relations that the message keys name. What the dialects call.';
+
+CREATE FUNCTION millrace.stop_routed(topic text, schemas name[], cluster text DEFAULT 'default') RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  found_id bigint := (
+    SELECT c.id FROM millrace.consumer AS c
+    WHERE c.cluster = stop_routed.cluster AND c.topic = stop_routed.topic AND c.route_by_key
+    ORDER BY array_position(schemas, c.target_schema::name), c.wanted = 'stopped', c.id LIMIT 1);
+BEGIN
+  IF found_id IS NULL THEN
+    PERFORM millrace.refuse('consumer-missing',
+      format('no consumer loads topic %L into the relations that its keys name', left(topic, 249)));
+  END IF;
+  UPDATE millrace.consumer SET wanted = 'stopped' WHERE id = found_id AND wanted <> 'stopped';
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('consumer-not-running', format('the consumer of topic %s is not running', topic));
+  END IF;
+  PERFORM millrace.warn_without_daemon();
+  RETURN found_id;
+END
+$$;
+COMMENT ON FUNCTION millrace.stop_routed(text, name[], text) IS
+  'Ends consuming a topic into the relations that the message keys name. What the dialects call.';
 
 -- A consumer by topic and relation; also when the relation was dropped or renamed since, by the name recorded.
 CREATE FUNCTION millrace.find_consumer(
@@ -181,7 +267,7 @@ DECLARE
   advice text;
 BEGIN
   FOR consumer IN
-    SELECT c.id, c.topic, c.target_schema, c.target_name FROM millrace.consumer AS c
+    SELECT c.id, coalesce(c.topic, c.topic_pattern) AS topic, c.target_schema, c.target_name FROM millrace.consumer AS c
     WHERE c.cluster = start_consumers.cluster AND (c.wanted = 'stopped' OR EXISTS (
       SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version))
     ORDER BY c.id FOR NO KEY UPDATE
@@ -192,6 +278,8 @@ BEGIN
         format = coalesce(lower(start_consumers.format), c.format),
         delimiter = coalesce(start_consumers.delimiter, c.delimiter),
         start_offset = NULL,
+        start_time = NULL,
+        start_partitions = NULL,
         wanted = 'running'
       WHERE c.id = consumer.id;
       started := started + 1;
@@ -199,8 +287,8 @@ BEGIN
       OR feature_not_supported OR object_not_in_prerequisite_state OR invalid_parameter_value
     THEN
       GET STACKED DIAGNOSTICS why = MESSAGE_TEXT, problem = PG_EXCEPTION_DETAIL, advice = PG_EXCEPTION_HINT;
-      RAISE WARNING 'topic % into %.% was not started: %', consumer.topic,
-        quote_ident(consumer.target_schema), quote_ident(consumer.target_name), why
+      RAISE WARNING 'topic % into % was not started: %', consumer.topic,
+        concat_ws('.', quote_ident(consumer.target_schema), quote_ident(consumer.target_name)), why
         USING DETAIL = problem, HINT = advice;
     END;
   END LOOP;

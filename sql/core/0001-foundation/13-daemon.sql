@@ -100,9 +100,11 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER notify_daemon AFTER INSERT OR DELETE OR UPDATE OF cluster, topic, target_schema, target_name, owner,
-  group_id, format, delimiter, quote, escape, encoding, batchsize, maxbytes, parallelism, timeout, on_error, wanted,
-  start_offset ON millrace.consumer FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
+CREATE TRIGGER notify_daemon AFTER INSERT OR DELETE OR UPDATE OF cluster, topic, topic_pattern, parent_id, target_schema,
+  target_name, route_by_key, owner, group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column,
+  unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit,
+  dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time,
+  start_partitions ON millrace.consumer FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
 CREATE TRIGGER notify_daemon AFTER INSERT OR UPDATE OR DELETE ON millrace.broker
   FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
 CREATE TRIGGER notify_daemon AFTER INSERT OR UPDATE ON millrace.watched_topic

@@ -5,7 +5,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  GRANT DELETE ON millrace.broker, millrace.topic_grant TO millrace_admin;
+  GRANT DELETE ON millrace.cluster, millrace.broker, millrace.topic_grant TO millrace_admin;
 END
 $$;
 COMMENT ON FUNCTION millrace.grant_admin() IS
@@ -21,4 +21,4 @@ $$;
 
 -- Functions run as whoever calls them and can do what that role can do, so calling is open to everybody; said
 -- here because ALTER DEFAULT PRIVILEGES may have taken it away.
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA millrace TO PUBLIC;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA millrace TO PUBLIC;
