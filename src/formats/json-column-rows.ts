@@ -36,8 +36,9 @@ export class JsonColumnRows implements Rows {
   #bytes: Buffer = Buffer.alloc(0)
   #start = 0
   #end = 0
-  /** Where the objects begin. */
+  /** Where the objects begin: the first `#count` numbers. */
   readonly #objects: number[] = []
+  #count = 0
   /** Which of them was read last, and its length. */
   #present = 0
   #length = 0
@@ -66,23 +67,23 @@ export class JsonColumnRows implements Rows {
     this.#start = start
     this.#end = end
     this.#chosen = this.#object
-    this.#objects.length = 0
+    this.#count = 0
     const scanner = this.#scanner
     let p = start
     if (bytes[p] !== openBrace) p = scanner.gap(bytes, byteOrderMark(bytes, start, end), end)
     let after = p
     if (this.#finder === null && bytes[p] === openBrace && p < end) {
       after = this.#readObject(p)
-      if (after < 0) return this.#refuse()
+      if (after < 0) return -1
       after = scanner.gap(bytes, after, end)
       if (after === end) return 1
-      this.#objects.length = 0
+      this.#count = 0
     }
-    return this.#readSeveral(p) ? this.#objects.length : this.#refuse()
+    return this.#readSeveral(p) ? this.#count : -1
   }
 
   readTombstone(message: Message | null, key: boolean): number {
-    this.#objects.length = this.#present = 0
+    this.#count = this.#present = 0
     this.op = key ? remove : upsert
     this.#chosen = this.#key.object
     this.#length = message === null || message.keyStart < 0 ? 0 : message.keyEnd - message.keyStart
@@ -171,7 +172,8 @@ export class JsonColumnRows implements Rows {
       this.#scanner.fail(p, 'no key is a column, and COPY before version 16 makes no row of defaults alone')
       return this.#setFault('json-no-columns')
     }
-    this.#present = this.#objects.push(p) - 1
+    this.#present = this.#count
+    this.#objects[this.#count++] = p
     this.#length = after - p
     return after
   }
@@ -199,11 +201,6 @@ export class JsonColumnRows implements Rows {
   #setFault(code: BadCode): -1 {
     const { failedAt, reason } = this.#scanner
     this.fault = { code, reason: `${reason} (byte ${failedAt - this.#start})` }
-    return -1
-  }
-
-  #refuse(): -1 {
-    this.#objects.length = 0
     return -1
   }
 }

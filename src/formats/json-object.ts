@@ -38,6 +38,8 @@ export class JsonObject {
   readonly ways: Uint8Array
   /** With a rest column: where the members that are no column are, start and end of one after the other. */
   readonly members: number[] = []
+  /** How many numbers of `members` are of this object. */
+  membersEnd = 0
   /** How many bytes a byte of the object becomes at most. */
   growth = 1
   /** Of what the scanner tells when `read` fails. */
@@ -94,7 +96,7 @@ export class JsonObject {
     this.bytes = bytes
     this.#number++
     this.growth = 1
-    this.members.length = 0
+    this.membersEnd = 0
   }
 
   /** Gives every column that has no value NULL, and every column for which `keeps` says no. */
@@ -169,7 +171,9 @@ export class JsonObject {
       }
       this.growth = Math.max(this.growth, way === arrayLiteral ? 4 : 2)
     }
-    this.#place(column, p + inner, after - inner, way)
+    this.ways[column] = way
+    this.starts[column] = p + inner
+    this.ends[column] = after - inner
     return after
   }
 
@@ -177,7 +181,9 @@ export class JsonObject {
   setText(bytes: Buffer, start: number, end: number, column: number): void {
     this.bytes = bytes
     this.growth = Math.max(this.growth, 2)
-    this.#place(column, start, end, escaped)
+    this.ways[column] = escaped
+    this.starts[column] = start
+    this.ends[column] = end
     this.#filledBy[column] = this.#number
   }
 
@@ -189,12 +195,6 @@ export class JsonObject {
     return after
   }
 
-  #place(column: number, start: number, end: number, way: number): void {
-    this.ways[column] = way
-    this.starts[column] = start
-    this.ends[column] = end
-  }
-
   /** The value of a key that is no column. @param member where its key begins */
   #passValue(bytes: Buffer, member: number, p: number, end: number): number {
     const scanner = this.#scanner
@@ -204,7 +204,8 @@ export class JsonObject {
     }
     p = scanner.value(bytes, p, end)
     if (p >= 0 && this.#rest >= 0) {
-      this.members.push(member, p)
+      this.members[this.membersEnd++] = member
+      this.members[this.membersEnd++] = p
       this.growth = Math.max(this.growth, 2)
     }
     return p

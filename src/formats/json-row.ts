@@ -79,9 +79,9 @@ export class JsonRow {
 
   /** The members that are no column, each as it stands in the message. */
   #writeRest(out: ChunkWriter): void {
-    const { bytes, members } = this.#object
+    const { bytes, members, membersEnd } = this.#object
     out.chunk[out.position++] = openBrace
-    for (let i = 0; i < members.length; i += 2) {
+    for (let i = 0; i < membersEnd; i += 2) {
       if (i > 0) out.chunk[out.position++] = comma
       writeBytes(out, bytes, members[i]!, members[i + 1]!)
     }
