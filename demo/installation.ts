@@ -44,7 +44,9 @@ export class Installation {
     if (this.#hadDialect) say('  -- the extension or schema pipeline_kafka is there already')
     else if (await this.#findsExtension()) await this.#run('CREATE EXTENSION pipeline_kafka', say)
     else {
-      say('  -- CREATE EXTENSION is not to be had here (files not found, or no right to it): `millrace install --dialect pipeline_kafka`')
+      say(
+        '  -- CREATE EXTENSION is not to be had here (files not found, or no right to it): `millrace install --dialect pipeline_kafka`',
+      )
       await millrace(['install', '--dialect', 'pipeline_kafka'], this.#url)
     }
     const { rows } = await this.#client.query('SELECT host FROM pipeline_kafka.brokers')

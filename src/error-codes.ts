@@ -200,6 +200,52 @@ const daemonCodes = {
       'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] is JSON but no object',
     hint: 'The keys of an object go to columns. Load others into a relation whose only column is json, jsonb or text.',
   },
+  'json-path-invalid': {
+    origin: 'daemon',
+    message: 'json_path cannot be read[: {path}][ (character {position})]',
+    hint: "Write member names: $.a.b, a.b or $['a b'], and [*] at most at the end.",
+  },
+  'json-no-match': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has nothing where json_path leads',
+    hint: 'Compare json_path with the message: names are case-sensitive, and [*] takes an array only.',
+  },
+  'json-unknown-key': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has a key that is no column',
+    hint: 'Add the column, or begin the consumer with unknown_keys ignore, or with a rest_column.',
+  },
+  'json-missing-key': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has no key for a column',
+    hint: 'Leave the column out of columns, or begin the consumer with missing_keys default.',
+  },
+  'change-invalid': {
+    origin: 'daemon',
+    message: 'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] is no change event',
+    hint: 'Mode changes takes Debezium events in JSON with op c, r, u, d or t, and no other messages.',
+  },
+  'change-no-key': {
+    origin: 'daemon',
+    message:
+      'the delete event[ at offset {offset}][ of topic {topic}][ partition {partition}] does not say which row',
+    hint: 'Its key, or before, must have the columns that identify a row: see key_columns.',
+  },
+  'change-value-unavailable': {
+    origin: 'daemon',
+    message:
+      'the change event[ at offset {offset}][ of topic {topic}][ partition {partition}] lacks a value that was not changed',
+    hint: 'Set REPLICA IDENTITY FULL on the table that Debezium reads.',
+  },
+  'tombstone-no-key': {
+    origin: 'daemon',
+    message:
+      'the tombstone[ at offset {offset}][ of topic {topic}][ partition {partition}] does not say which row',
+    hint: 'Its key must have the columns that identify a row: see key_columns.',
+  },
 
   // Relations and roles
   'relation-missing': {

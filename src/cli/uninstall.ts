@@ -13,7 +13,12 @@ export async function uninstall(args: string[], env: NodeJS.ProcessEnv): Promise
   return withDatabase('uninstall', options, env, async (client) => {
     const removed = await changing(client, async ({ owner, version }) => {
       if (version === null || owner === null) return null
-      const counts = await client.query<{ daemon: boolean; adminRole: boolean; consumers: number; brokers: number }>(
+      const counts = await client.query<{
+        daemon: boolean
+        adminRole: boolean
+        consumers: number
+        brokers: number
+      }>(
         `SELECT millrace.daemon_connected() AS daemon,
                 EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'millrace_admin') AS "adminRole",
                 (SELECT pg_catalog.count(*) FROM millrace.consumer)::integer AS consumers,

@@ -2,7 +2,19 @@
 // caller makes room first: a byte of JSON becomes at most two bytes, or four inside an array.
 
 import type { ChunkWriter } from './chunk-writer.ts'
-import { backslash, closeBracket, codeUnit, openBrace, openBracket, quote, space } from './json-scanner.ts'
+import type { ColumnType } from './format.ts'
+import {
+  backslash,
+  closeBracket,
+  codeUnit,
+  comma,
+  openBrace,
+  openBracket,
+  quote,
+  space,
+} from './json-scanner.ts'
+
+const semicolon = 0x3b
 
 /** What follows the backslash that a byte is escaped with; 0: it stands for itself. */
 export const copyEscapes = new Uint8Array(256)
@@ -52,8 +64,19 @@ export function writeString(
   }
 }
 
-/** A JSON array as PostgreSQL's array literal. Objects in it are their JSON text. */
-export function writeArray(out: ChunkWriter, bytes: Buffer, start: number, end: number): void {
+/**
+ * A JSON array as PostgreSQL's array literal. Objects in it are their JSON text.
+ * @param type in a json-array strings are JSON text too; the boxes of a box-array are separated by semicolons
+ */
+export function writeArray(
+  out: ChunkWriter,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  type: ColumnType,
+): void {
+  const json = type === 'json-array'
+  const separator = type === 'box-array' ? semicolon : comma
   for (let p = start; p < end; ) {
     const byte = bytes[p]!
     if (byte <= space) {
@@ -65,23 +88,33 @@ export function writeArray(out: ChunkWriter, bytes: Buffer, start: number, end: 
     } else if (byte === quote) {
       const stop = stringEnd(bytes, p)
       out.chunk[out.position++] = quote
-      writeString(out, bytes, p + 1, stop - 1, true)
+      if (json) writeInArray(out, bytes, p, stop)
+      else writeString(out, bytes, p + 1, stop - 1, true)
       out.chunk[out.position++] = quote
       p = stop
     } else if (byte === openBrace) {
       const stop = objectEnd(bytes, p)
       out.chunk[out.position++] = quote
-      while (p < stop) writeByte(out, bytes[p++]!, true)
+      writeInArray(out, bytes, p, stop)
       out.chunk[out.position++] = quote
+      p = stop
     } else if (byte === 0x6e) {
       for (const letter of [0x4e, 0x55, 0x4c, 0x4c]) out.chunk[out.position++] = letter
       p += 4
+    } else if (byte === comma) {
+      out.chunk[out.position++] = separator
+      p++
     } else {
-      // a comma, a number, true, false
+      // a number, true, false
       out.chunk[out.position++] = byte
       p++
     }
   }
+}
+
+/** Bytes as they are, between the quotes of an array's element. */
+function writeInArray(out: ChunkWriter, bytes: Buffer, start: number, end: number): void {
+  for (let p = start; p < end; p++) writeByte(out, bytes[p]!, true)
 }
 
 function writeByte(out: ChunkWriter, byte: number, inArray: boolean): void {

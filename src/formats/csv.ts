@@ -7,6 +7,7 @@
 import type { ChunkPool } from './chunk-pool.ts'
 import { copyStatement } from './copy-statement.ts'
 import { type CsvDialect, csvDialect } from './csv-dialect.ts'
+import { CsvFields } from './field-writer.ts'
 import type { Format, FormatOptions } from './format.ts'
 import {
   backslash,
@@ -18,23 +19,25 @@ import {
   moveDown,
   newline,
 } from './line-encoder.ts'
-
-const openQuote = 'it opens a quote that it does not close'
+import { csvCarriageReturn, csvEndMarker, openQuote } from './line-faults.ts'
+import { lineFormat, listOf } from './line-format.ts'
+import { CsvLines } from './line-rows.ts'
 
 const markerLine = Buffer.from('\n\\.\n')
 
 export function createCsv(options: FormatOptions): Format {
   const { target, encoding } = options
   const dialect = csvDialect(options)
+  const lines = { reader: () => new CsvLines(dialect), fields: new CsvFields(dialect) }
   return {
     name: 'csv',
-    encoder: (pool) => new CsvLines(pool, dialect),
-    copyStatement: ({ columns }) =>
-      copyStatement(target, columns, { format: 'csv', ...dialect.options, encoding }),
+    ...lineFormat(options, lines, (pool, nulls) => new CsvRuns(pool, dialect, nulls)),
+    copyStatement: (segment) =>
+      copyStatement(target, listOf(options, segment), { format: 'csv', ...dialect.options, encoding }),
   }
 }
 
-class CsvLines extends LineEncoder {
+class CsvRuns extends LineEncoder {
   readonly #dialect: CsvDialect
   /** 1 for a byte that the walk stops at. */
   readonly #special = new Uint8Array(256)
@@ -43,8 +46,8 @@ class CsvLines extends LineEncoder {
   /** Where a record of the run begins with a \. to be replaced. */
   #markers: number[] = []
 
-  constructor(pool: ChunkPool, dialect: CsvDialect) {
-    super(pool)
+  constructor(pool: ChunkPool, dialect: CsvDialect, nulls: Buffer | null) {
+    super(pool, nulls)
     this.#dialect = dialect
     for (const byte of [dialect.quote, dialect.escape, carriageReturn, newline, backslash]) {
       if (byte >= 0) this.#special[byte] = 1
@@ -69,7 +72,7 @@ class CsvLines extends LineEncoder {
     const quote = this.#dialect.quote
     let odd = 0
     for (let p = read; p < end; p++) if (chunk[p] === quote) odd ^= 1
-    return odd === 0 ? end : this.fault('unbalanced-quote', openQuote)
+    return odd === 0 ? end : this.fault(openQuote)
   }
 
   #mendRecords(chunk: Buffer, read: number, end: number, write: number): number {
@@ -97,7 +100,7 @@ class CsvLines extends LineEncoder {
       }
       if (byte === backslash && write === record && chunk[read + 1] === dot && isLineEnd(chunk[read + 2]!)) {
         if (this.#dialect.marker === null) {
-          return this.fault('copy-end-marker', 'it has a record that begins with a line of \\. alone')
+          return this.fault(csvEndMarker)
         }
         this.#markers.push(write)
       }
@@ -111,7 +114,7 @@ class CsvLines extends LineEncoder {
       if (!quoted && byte === carriageReturn) {
         // the one at the message's end is gone already
         if (chunk[read + 1] !== newline || read + 1 === last) {
-          return this.fault('carriage-return', 'it has a carriage return outside quotes that ends no line')
+          return this.fault(csvCarriageReturn)
         }
         read++
         continue
@@ -120,7 +123,7 @@ class CsvLines extends LineEncoder {
       chunk[write++] = byte
       read++
     }
-    return quoted ? this.fault('unbalanced-quote', openQuote) : write
+    return quoted ? this.fault(openQuote) : write
   }
 
   protected override settle(end: number): number {

@@ -6,7 +6,13 @@ import type { ErrorCode } from '../errors.ts'
 import type { ChunkPool } from './chunk-pool.ts'
 import { createCsv } from './csv.ts'
 import { createJson } from './json.ts'
+import type { Message } from './message.ts'
+import type { PrefixField } from './prefix.ts'
 import { createText } from './text.ts'
+import { createValue } from './value-rows.ts'
+
+export type { Header, Message } from './message.ts'
+export type { PrefixField, PrefixName } from './prefix.ts'
 
 /** Why a message may not go into COPY, found by looking at its bytes. */
 export type BadCode = Documented<
@@ -17,6 +23,13 @@ export type BadCode = Documented<
   | 'json-invalid'
   | 'json-not-object'
   | 'json-no-columns'
+  | 'json-no-match'
+  | 'json-unknown-key'
+  | 'json-missing-key'
+  | 'change-invalid'
+  | 'change-no-key'
+  | 'change-value-unavailable'
+  | 'tombstone-no-key'
 >
 
 type Documented<Code extends ErrorCode> = Code
@@ -30,7 +43,7 @@ export interface BadMessage {
 
 /** One COPY statement's worth. */
 export interface Segment {
-  /** Of the column list; null is a COPY without one. */
+  /** Of the column list, the prefix's columns first; null: the format's own list, or none. */
   columns: string[] | null
   /** To be given back to the pool, each of them. */
   chunks: Buffer[]
@@ -39,19 +52,28 @@ export interface Segment {
 /** What precedes the first bad message: all of it, when there is none. */
 export interface Encoded {
   segments: Segment[]
+  /** That became rows: one message one row, several or none (an empty array). */
   messages: number
+  /** Tombstones and empty messages that made no row. Only `appendRecord` is told of any. */
+  skipped: number
   /** Bytes in the segments' chunks. */
   bytes: number
   bad: BadMessage | null
 }
 
-/** For one batch: any number of `append`, then `finish` once. */
+/** For one batch: any number of `append` and `appendRecord`, then `finish` once. */
 export interface Encoder {
   /**
    * Adds the message in bytes[start, end), which is not empty. The bytes are copied. Ignored after a bad message.
    * @param tag a number that the caller maps back to an offset
    */
   append(bytes: Buffer, start: number, end: number, tag: number): void
+  /**
+   * Adds a message with all that it has; it may be empty or a tombstone. Nothing of it is kept. Ignored after a bad
+   * message.
+   * @throws what message.headers() throws, before anything of the message is added
+   */
+  appendRecord(message: Message): void
   /** The first bad message as far as the bytes have been examined: the last 256 KiB may still hold an earlier one. */
   readonly bad: BadMessage | null
   /** Examines what is outstanding. */
@@ -60,6 +82,10 @@ export interface Encoder {
 
 export interface Format {
   readonly name: FormatName
+  /** `append` does not know enough: the prefix, a tombstone or a change needs `appendRecord`. */
+  readonly needsRecords: boolean
+  /** That the message fills, in order: what follows the prefix's columns in a row. */
+  readonly columns: string[]
   encoder(pool: ChunkPool): Encoder
   /** COPY ... FROM STDIN for a segment. */
   copyStatement(segment: Segment): string
@@ -67,8 +93,11 @@ export interface Format {
 
 export type FormatName = 'text' | 'csv' | 'json'
 
-/** `json`, `jsonb`, `text`: the type itself, or the base of a domain. `array`: any array type. */
-export type ColumnType = 'json' | 'jsonb' | 'text' | 'array' | 'other'
+/**
+ * `json`, `jsonb`, `text`, `bytea`: the type itself, or the base of a domain. `json-array`: of json or jsonb;
+ * `box-array`: of boxes, whose delimiter is a semicolon; `array`: of anything else.
+ */
+export type ColumnType = 'json' | 'jsonb' | 'text' | 'bytea' | 'json-array' | 'box-array' | 'array' | 'other'
 
 export interface Column {
   name: string
@@ -97,15 +126,38 @@ export interface FormatOptions {
   target: Target
   /** As server_version_num has it: 180004. */
   serverVersion: number
+  /** Fields of each row before the message's own, in order. Their columns are none that the message fills. */
+  prefix?: PrefixField[]
+  /** The columns that the message fills, in order. Null: all of the relation's that are not the prefix's. */
+  columns?: string[] | null
+  /** The message is not taken apart: it is this column's value. What json_path finds is that in a json format. */
+  value?: Column | null
+  /** What a message without a value becomes. Default: skip. */
+  tombstone?: Tombstone
+  /** Default: insert. `upsert` makes the same rows; `changes`, of json only, those that Debezium's events tell of. */
+  mode?: Mode
+  /** What identifies a row, for deletes and for changes. */
+  keyColumns?: string[]
+  /** json: where in the message its rows are; see parseJsonPath. */
+  jsonPath?: string | null
+  /** json: the column that takes an object of the keys that are no column. */
+  restColumn?: string | null
+  unknownKeys?: 'ignore' | 'error'
+  missingKeys?: 'default' | 'error'
 }
 
+export type Mode = 'insert' | 'upsert' | 'changes'
+
+/**
+ * `row`: a row of the prefix and NULLs. `delete`: a row whose `op` is d, with the key columns of the message's key, if
+ * the value is null; a message that is empty without being null is skipped then.
+ */
+export type Tombstone = 'skip' | 'row' | 'delete'
+
+/** @throws MillraceError json-path-invalid */
 export function createFormat(options: FormatOptions): Format {
-  switch (options.format) {
-    case 'text':
-      return createText(options)
-    case 'csv':
-      return createCsv(options)
-    case 'json':
-      return createJson(options)
-  }
+  if (options.format === 'json') return createJson(options)
+  if (options.mode === 'changes') throw new TypeError('change events are json')
+  if (options.value) return createValue(options, options.value)
+  return options.format === 'text' ? createText(options) : createCsv(options)
 }

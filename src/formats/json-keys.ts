@@ -18,8 +18,11 @@ export class JsonKeys {
   readonly #lengths = new Uint8Array(places)
   readonly #found = new Int32Array(places)
 
-  constructor(names: string[], scanner: JsonScanner) {
-    for (const [column, name] of names.entries()) this.#columns.set(asLatin1(name), column)
+  /** @param names of the columns, in order; null: no key is this column's */
+  constructor(names: (string | null)[], scanner: JsonScanner) {
+    for (const [column, name] of names.entries()) {
+      if (name !== null) this.#columns.set(asLatin1(name), column)
+    }
     this.#scanner = scanner
   }
 

@@ -5,7 +5,10 @@
 
 import type { ChunkPool } from './chunk-pool.ts'
 import { ChunkWriter } from './chunk-writer.ts'
-import type { BadCode, BadMessage, Encoded, Encoder } from './format.ts'
+import type { BadMessage, Encoded, Encoder } from './format.ts'
+import { trailingBackslash } from './line-faults.ts'
+import type { Message } from './message.ts'
+import type { Fault } from './rows.ts'
 
 export const newline = 0x0a
 export const carriageReturn = 0x0d
@@ -24,11 +27,21 @@ export abstract class LineEncoder implements Encoder {
   /** The run's messages: where each ends in the writer's chunk, after its newline. */
   #ends = new Int32Array(256)
   #tags = new Float64Array(256)
-  #fault: { code: BadCode; reason: string } = { code: 'carriage-return', reason: '' }
+  #fault: Fault = trailingBackslash
   #messages = 0
+  #skipped = 0
+  /** What a message without a value becomes: a message that says NULL in each column; null: it is passed over. */
+  readonly #tombstone: Buffer | null
 
-  constructor(pool: ChunkPool) {
+  constructor(pool: ChunkPool, tombstone: Buffer | null) {
     this.out = new ChunkWriter(pool)
+    this.#tombstone = tombstone
+  }
+
+  appendRecord({ bytes, valueStart, valueEnd, tag }: Message): void {
+    if (valueEnd > valueStart) this.append(bytes, valueStart, valueEnd, tag)
+    else if (this.#tombstone !== null) this.append(this.#tombstone, 0, this.#tombstone.length, tag)
+    else if (this.bad === null) this.#skipped++
   }
 
   append(bytes: Buffer, start: number, end: number, tag: number): void {
@@ -66,7 +79,13 @@ export abstract class LineEncoder implements Encoder {
     if (this.bad === null) this.#examine()
     const chunks = this.out.end()
     const segments = chunks.length === 0 ? [] : [{ columns: null, chunks }]
-    return { segments, messages: this.#messages, bytes: this.out.bytes, bad: this.bad }
+    return {
+      segments,
+      messages: this.#messages,
+      skipped: this.#skipped,
+      bytes: this.out.bytes,
+      bad: this.bad,
+    }
   }
 
   /**
@@ -86,8 +105,8 @@ export abstract class LineEncoder implements Encoder {
    */
   protected abstract mend(chunk: Buffer, read: number, end: number, write: number): number
 
-  protected fault(code: BadCode, reason: string): -1 {
-    this.#fault = { code, reason }
+  protected fault(fault: Fault): -1 {
+    this.#fault = fault
     return -1
   }
 
@@ -125,11 +144,7 @@ export abstract class LineEncoder implements Encoder {
 
   #refuse(tag: number): void {
     this.#examine()
-    this.bad ??= {
-      tag,
-      code: 'trailing-backslash',
-      reason: 'it ends in a backslash that would escape its newline',
-    }
+    this.bad ??= { tag, ...trailingBackslash }
   }
 
   #extendRun(): void {

@@ -6,8 +6,12 @@
 import type { ChunkPool } from './chunk-pool.ts'
 import { copyStatement } from './copy-statement.ts'
 import { type CharacterWidth, embeddingWidth } from './encodings.ts'
+import { TextFields } from './field-writer.ts'
 import type { Format, FormatOptions } from './format.ts'
 import { backslash, carriageReturn, dot, isLineEnd, LineEncoder, moveDown, newline } from './line-encoder.ts'
+import { copyEndMarker, textCarriageReturn } from './line-faults.ts'
+import { lineFormat, listOf } from './line-format.ts'
+import { TextLines } from './line-rows.ts'
 
 const marker = Buffer.from('\\.')
 
@@ -15,20 +19,22 @@ export function createText(options: FormatOptions): Format {
   const { target, encoding } = options
   const delimiter = options.delimiter ?? '\t'
   const width = embeddingWidth(encoding, options.databaseEncoding)
+  const lines = { reader: () => new TextLines(width), fields: new TextFields(delimiter, width) }
   return {
     name: 'text',
-    encoder: (pool) => new TextLines(pool, width),
-    copyStatement: ({ columns }) => copyStatement(target, columns, { format: 'text', delimiter, encoding }),
+    ...lineFormat(options, lines, (pool, nulls) => new TextRuns(pool, width, nulls)),
+    copyStatement: (segment) =>
+      copyStatement(target, listOf(options, segment), { format: 'text', delimiter, encoding }),
   }
 }
 
-class TextLines extends LineEncoder {
+class TextRuns extends LineEncoder {
   readonly #width: CharacterWidth | null
   /** 1 for a byte that the walk stops at. */
   readonly #special = new Uint8Array(256)
 
-  constructor(pool: ChunkPool, width: CharacterWidth | null) {
-    super(pool)
+  constructor(pool: ChunkPool, width: CharacterWidth | null, nulls: Buffer | null) {
+    super(pool, nulls)
     this.#width = width
     for (const byte of [backslash, carriageReturn, newline]) this.#special[byte] = 1
     if (width) this.#special.fill(1, 0x80)
@@ -77,7 +83,7 @@ class TextLines extends LineEncoder {
       } else if (byte === backslash) {
         const next = chunk[read + 1]!
         if (next === dot && isLineEnd(chunk[read + 2]!)) {
-          return this.fault('copy-end-marker', 'it has a line that ends in \\.')
+          return this.fault(copyEndMarker)
         }
         chunk[write++] = byte
         read++
@@ -88,7 +94,7 @@ class TextLines extends LineEncoder {
       } else if (byte === carriageReturn) {
         // the one at the message's end is gone already
         if (chunk[read + 1] !== newline || read + 1 === last) {
-          return this.fault('carriage-return', 'it has a carriage return that ends no line: write it as \\r')
+          return this.fault(textCarriageReturn)
         }
         read++
       } else {

@@ -14,6 +14,7 @@ const lengthPrefix = 12
 const crcCoversFrom = 21
 
 const codecMask = 0b111
+const appendTimeBit = 1 << 3
 const transactionalBit = 1 << 4
 const controlBit = 1 << 5
 
@@ -27,6 +28,11 @@ export interface RecordBatch {
   readonly transactional: boolean
   readonly control: boolean
   readonly producerId: bigint
+  /** Milliseconds since 1970, of the first record; -1: none. Records have their distance from it. */
+  readonly baseTimestamp: number
+  readonly maxTimestamp: number
+  /** `append` (LogAppendTime): the broker wrote `maxTimestamp` when it took the batch, and that is every record's. */
+  readonly timestampType: 'create' | 'append'
   readonly records: number
   /** What follows the header, compressed as `codec` says. */
   readonly payload: Buffer
@@ -91,6 +97,9 @@ function readRecordBatch(bytes: Buffer, at: number, end: number): RecordBatch {
     transactional: (attributes & transactionalBit) !== 0,
     control: (attributes & controlBit) !== 0,
     producerId: bytes.readBigInt64BE(at + 43),
+    baseTimestamp: Number(bytes.readBigInt64BE(at + 27)),
+    maxTimestamp: Number(bytes.readBigInt64BE(at + 35)),
+    timestampType: (attributes & appendTimeBit) !== 0 ? 'append' : 'create',
     records: bytes.readInt32BE(at + 57),
     payload: bytes.subarray(at + headerSize, end),
   }

@@ -1,14 +1,21 @@
 // The hot path: records are walked in place, varint by varint, and each value goes straight from the Fetch
-// response to whoever takes it. No object, promise or bigint per record.
+// response to whoever takes it. No object, promise or bigint per record. Who wants more than values gets one object
+// that becomes each record in turn.
 //
 // Record format: https://kafka.apache.org/documentation/#record (varints are zigzag, as in Protocol Buffers)
 
 import { MillraceError } from '../errors.ts'
 import type { BatchPlace } from './record-batch.ts'
+import type { WalkedRecord } from './walked-record.ts'
 
 /** Takes message values. `tag` is the record's offset, counted from where the caller said. */
 export interface ValueSink {
   append(bytes: Buffer, start: number, end: number, tag: number): void
+}
+
+/** Takes records with all they have, tombstones and empty ones among them. The object is the next record afterwards. */
+export interface RecordSink {
+  appendRecord(record: WalkedRecord): void
 }
 
 /** Walks the records of one uncompressed batch, in slices, so that no slice holds the event loop for long. */
@@ -22,7 +29,7 @@ export class RecordWalk {
   #left: number
   /** Records with a value that went to the sink. */
   values = 0
-  /** Tombstones and empty messages: counted and passed over. */
+  /** Tombstones and empty messages. `walk` passes them over, `walkRecords` does not. */
   empty = 0
   /** Bytes of the values that went to the sink. */
   valueBytes = 0
@@ -126,6 +133,35 @@ export class RecordWalk {
     this.valueBytes += valueBytes
     if (left > 0 && at >= end) throw this.#corrupt()
     return left > 0
+  }
+
+  /**
+   * The same for a sink that wants whole records; counts are `walk`'s.
+   * @param record becomes each record in turn
+   * @returns true while records are left
+   * @throws MillraceError record-batch-corrupt
+   */
+  walkRecords(sink: RecordSink, record: WalkedRecord, budget: number): boolean {
+    const bytes = this.#bytes
+    const stop = Math.min(bytes.length, this.#at + budget)
+    while (this.#left > 0 && this.#at < stop) {
+      this.#left--
+      const end = record.read(bytes, this.#at)
+      if (end < 0) throw this.#corrupt()
+      this.#at = end
+      this.lastWalked = record.delta
+      if (record.delta < this.#firstDelta || record.delta > this.#lastDelta) continue
+      record.tag = this.#tagBase + record.delta
+      if (record.valueEnd > record.valueStart) {
+        this.values++
+        this.valueBytes += record.valueEnd - record.valueStart
+      } else {
+        this.empty++
+      }
+      sink.appendRecord(record)
+    }
+    if (this.#left > 0 && this.#at >= bytes.length) throw this.#corrupt()
+    return this.#left > 0
   }
 
   #corrupt(): MillraceError {

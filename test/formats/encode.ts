@@ -18,9 +18,9 @@ export function column(name: string, type: ColumnType = 'other', hasDefault = fa
   return { name, type, hasDefault }
 }
 
-/** Into public.t, which has the columns a and b unless `columns` says otherwise, on PostgreSQL 18. */
-export function formatOf(options: Partial<FormatOptions> & { columns?: Column[] }): Format {
-  const { columns = [column('a', 'text'), column('b', 'text')], ...rest } = options
+/** Into public.t, which has the columns a and b unless `relation` says otherwise, on PostgreSQL 18. */
+export function formatOf(options: Partial<FormatOptions> & { relation?: Column[] }): Format {
+  const { relation = [column('a', 'text'), column('b', 'text')], ...rest } = options
   return createFormat({
     format: 'text',
     delimiter: null,
@@ -28,7 +28,7 @@ export function formatOf(options: Partial<FormatOptions> & { columns?: Column[] 
     escape: null,
     encoding: null,
     serverVersion: 180000,
-    target: { schema: 'public', name: 't', columns },
+    target: { schema: 'public', name: 't', columns: relation },
     ...rest,
   })
 }

@@ -7,7 +7,7 @@ import { JsonScanner } from '../../src/formats/json-scanner.ts'
 import { bytesOf, column, encode, formatOf, outcome } from './encode.ts'
 import { holds } from './property.ts'
 
-const into = (...columns: Column[]) => formatOf({ format: 'json', columns })
+const into = (...columns: Column[]) => formatOf({ format: 'json', relation: columns })
 const ab = into(column('a'), column('b'))
 
 /** What the one column of a row becomes of this value. */
@@ -121,6 +121,16 @@ suite('json: keys', () => {
 suite('json: several objects in a message are several rows', () => {
   test('a line each', () =>
     assert.equal(outcome(ab, '{"a":1}\n{"b":2}\r\n{}\n', '{"a":3}'), '1\t\\N\n\\N\t2\n\\N\t\\N\n3\t\\N\n'))
+  test('in an array', () => {
+    assert.equal(
+      outcome(ab, '[{"a":1}, {"b":2}\n]', ' [ ] ', '[{}]\n{"a":3}'),
+      '1\t\\N\n\\N\t2\n\\N\t\\N\n3\t\\N\n',
+    )
+  })
+  test('an empty array is a message without rows', () => {
+    const { messages, segments } = encode(ab, ['[]'])
+    assert.deepEqual([messages, segments], [1, []])
+  })
   test('on one line', () => assert.equal(outcome(ab, '{"a":1} {"a":2}'), '1\t\\N\n2\t\\N\n'))
   test('all of them or none', () => {
     for (const last of ['{"a":1', '[1]', '{"a":"\\ud800"}', 'x', '{}{}']) {
@@ -136,7 +146,13 @@ suite('json: what is refused', () => {
     ['1', 'json-not-object'],
     ['"a"', 'json-not-object'],
     ['null\n', 'json-not-object'],
-    ['[{"a":1}]', 'json-not-object'],
+    ['[1]', 'json-not-object'],
+    ['[{"a":1},2]', 'json-not-object'],
+    ['[{"a":1},[]]', 'json-not-object'],
+    ['[{"a":1}', 'json-invalid'],
+    ['[{"a":1},]', 'json-invalid'],
+    ['[{"a":1} {"a":2}]', 'json-invalid'],
+    ['[{"a":1}]{"a":2}', 'json-invalid'],
     ['{} 1', 'json-not-object'],
     [' ', 'json-invalid'],
     ['\n', 'json-invalid'],
@@ -201,7 +217,7 @@ suite('json: columns with a default', () => {
   const messages = ['{"a":1}', '{"a":2,"d":null}', '{"a":3,"d":4}', '{"e":5}', '{}']
 
   test('from version 16 on a marker stands for it, and null stays null', () => {
-    const format = formatOf({ format: 'json', columns, serverVersion: 160000 })
+    const format = formatOf({ format: 'json', relation: columns, serverVersion: 160000 })
     assert.equal(
       outcome(format, ...messages),
       '1\t\\D\t\\D\n2\t\\N\t\\D\n3\t4\t\\D\n\\N\t\\D\t5\n\\N\t\\D\t\\D\n',
@@ -213,7 +229,7 @@ suite('json: columns with a default', () => {
     )
   })
   test('before, rows that leave out the same columns are a segment', () => {
-    const format = formatOf({ format: 'json', columns, serverVersion: 150000 })
+    const format = formatOf({ format: 'json', relation: columns, serverVersion: 150000 })
     const { segments } = encode(format, messages)
     assert.deepEqual(
       segments.map(({ columns, chunks }) => [columns, Buffer.concat(chunks).toString()]),
@@ -230,7 +246,7 @@ suite('json: columns with a default', () => {
     )
   })
   test('before, an object that fills no column at all cannot be loaded when all have a default', () => {
-    const format = formatOf({ format: 'json', columns: columns.slice(1), serverVersion: 150000 })
+    const format = formatOf({ format: 'json', relation: columns.slice(1), serverVersion: 150000 })
     assert.equal(outcome(format, '{"d":1}', '{}'), 'json-no-columns in 1')
     assert.equal(outcome(format, '{"d":1}', '{"e":1}\n{"x":1}'), 'json-no-columns in 1')
     assert.equal(outcome(format, '{"d":1}', '{"x":1,}'), 'json-invalid in 1')

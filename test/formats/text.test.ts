@@ -85,7 +85,7 @@ test('a bad message as the first one leaves no segment, and its chunk returns to
 })
 
 test('no message, no segment', () => {
-  assert.deepEqual(encode(text, []), { segments: [], messages: 0, bytes: 0, bad: null })
+  assert.deepEqual(encode(text, []), { segments: [], messages: 0, skipped: 0, bytes: 0, bad: null })
 })
 
 test('tags may be as large as numbers get', () => {

@@ -13,7 +13,11 @@ const simple = (baseOffset: bigint, values: string[]): LoggedBatch => ({
 })
 
 test('the header of a batch that the client library wrote', () => {
-  const messages = ['a', 'b', 'c'].map((value) => ({ topic: 't', value: Buffer.from(value) }))
+  const messages = ['a', 'b', 'c'].map((value, i) => ({
+    topic: 't',
+    value: Buffer.from(value),
+    timestamp: 1_700_000_000_000n + [0n, 5n, 2n][i]!,
+  }))
   const options = { producerId: 7n, producerEpoch: 0, partitionLeaderEpoch: 5, transactionalId: 'x' }
   for (const compression of ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const) {
     const [batch, ...more] = readRecordBatches(
@@ -30,6 +34,9 @@ test('the header of a batch that the client library wrote', () => {
         transactional: true,
         control: false,
         producerId: 7n,
+        baseTimestamp: 1_700_000_000_000,
+        maxTimestamp: 1_700_000_000_005,
+        timestampType: 'create',
         records: 3,
         payload: undefined,
       },
