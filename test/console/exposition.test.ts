@@ -29,7 +29,7 @@ test('any label and any number arrive as they are (property)', () => {
         const found = parseExposition(Buffer.concat(page.finish()).toString()).get(gauge.name)!
         assert.deepEqual(
           found.samples.map(({ labels, value }) => [labels.a, labels.b, value]),
-          samples.map(([a, b, value]) => [a.toWellFormed(), b.toWellFormed(), Number(value)]),
+          samples.map(([a, b, value]) => [a.toWellFormed(), b.toWellFormed(), Number(value) + 0]),
         )
         assert.equal(found.help, 'a \\\\ and\\na line end')
       },
