@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { test } from 'node:test'
+import { afterwards } from '../support/cleanup.ts'
 import { watchedDaemon } from '../support/console.ts'
 import { startDaemon } from '../support/daemon.ts'
 import { databaseFor } from '../support/database.ts'
@@ -34,6 +35,29 @@ test('PostgreSQL away: alive, not ready, and why; back: ready', async (t) => {
       0,
   )
   assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+})
+
+test('PostgreSQL that is there and does not answer: not ready, until it does', async (t) => {
+  const db = await databaseFor(t)
+  const daemon = await watchedDaemon(t, db)
+  await eventually('ready', async () => (await daemon.page('/readyz')).status === 200)
+  const { rows } = await db.query(
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'millrace listener'",
+  )
+  const { pid } = rows[0]
+  process.kill(pid, 'SIGSTOP')
+  afterwards(t, () => process.kill(pid, 'SIGCONT'))
+  const unready = await eventually(
+    'not ready',
+    async () => {
+      const { status, text } = await daemon.page('/readyz')
+      return status === 503 && JSON.parse(text)
+    },
+    { deadline: 60_000 },
+  )
+  assert.deepEqual(unready.missing, [{ what: 'reconciling' }])
+  process.kill(pid, 'SIGCONT')
+  await eventually('ready again', async () => (await daemon.page('/readyz')).status === 200)
 })
 
 test('a port that is taken stops the daemon at once, with a code', async (t) => {
