@@ -23,8 +23,8 @@ interface Labelled {
   partitions: PartitionView[]
 }
 
-/** States of consumers that nothing runs for, besides those of a pipeline. */
-const restingStates = ['failed', 'stopped']
+/** Those of a pipeline, but that of one that is over, and those of consumers that nothing runs for. */
+const shownStates = [...states.filter((state) => state !== 'ended'), 'failed', 'stopped']
 
 export async function scrape(daemon: DaemonView, options: ScrapeOptions): Promise<Buffer[]> {
   const page = new Exposition(options.clock)
@@ -48,7 +48,7 @@ function writeDaemon(page: Exposition, daemon: DaemonView, consumers: Labelled[]
   one(page, metrics.ready, daemon.checks().every(({ ok }) => ok) ? 1 : 0)
   const inState = Map.groupBy(consumers, ({ view }) => view.state)
   page.begin(metrics.consumers)
-  for (const state of new Set([...states, ...restingStates, ...inState.keys()])) {
+  for (const state of new Set([...shownStates, ...inState.keys()])) {
     page.sample(metrics.consumers.name, labelText({ state }), inState.get(state)?.length ?? 0)
   }
   one(page, metrics.reconciles, reconciles.count)

@@ -66,7 +66,12 @@ export class Vitals implements DaemonView {
   consumers(): ConsumerView[] {
     return [...this.#known.values()].map(({ facts, meter, resting }) => {
       const pipeline = this.#parts.pipelineOf(facts.id)
-      const report = pipeline?.report ?? { state: resting?.state ?? 'starting', code: resting?.code ?? null }
+      const told = pipeline?.report
+      // of one that is over, the reconciler finds out what it means
+      const report =
+        told && told.state !== 'ended'
+          ? told
+          : { state: resting?.state ?? 'starting', code: resting?.code ?? null }
       return {
         id: facts.id,
         cluster: facts.cluster,

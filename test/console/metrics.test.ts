@@ -165,6 +165,15 @@ test('a try that failed is counted by its SQLSTATE; every metric of docs and das
   for (const names of named) assert.ok(names.size > 15)
   const missing = named.flatMap((names) => [...names]).filter((name) => !series.has(name) && !found.has(name))
   assert.deepEqual(missing, [])
+  for (const file of ['docs/monitoring.md', 'docs/grafana-dashboard.json']) {
+    for (const [name, label] of selectorsIn(file)) {
+      const there = [...found.values()].flatMap(({ samples }) => samples).filter((one) => one.name === name)
+      assert.ok(
+        there.some(({ labels }) => label in labels),
+        `${file}: ${name} has no label ${label}`,
+      )
+    }
+  }
   // a family that nothing is ever written to would be found above by its name alone
   const empty = [...found.values()].filter(({ samples }) => samples.length === 0).map(({ name }) => name)
   assert.deepEqual(empty, [])
@@ -180,6 +189,40 @@ function namesIn(file: string): Set<string> {
   const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
   return new Set(text.match(/\b(?:millrace|process)_[a-z0-9_]+/g))
 }
+
+/** Labels that Prometheus adds. */
+const ofPrometheus = ['instance', 'job']
+
+/** Each metric with each label that it is selected or grouped by. */
+function selectorsIn(file: string): [metric: string, label: string][] {
+  const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8').replaceAll('\\"', '"')
+  const selected = [...text.matchAll(/\b((?:millrace|process)_[a-z0-9_]+)\{([^}]*)\}/g)].flatMap(
+    ([, metric, list]) => [...list!.matchAll(/([a-z_]+)=~?"/g)].map(([, label]) => [metric!, label!]),
+  )
+  const grouped = [...text.matchAll(/\bby \(([^)]*)\) \([^"\n]*?((?:millrace|process)_[a-z0-9_]+)/g)].flatMap(
+    ([, list, metric]) => list!.split(/, ?/).map((label) => [metric!, label]),
+  )
+  const pairs = [...selected, ...grouped] as [string, string][]
+  assert.ok(selected.length > 10 || file.endsWith('.md'))
+  assert.ok(grouped.length > 5)
+  return pairs.filter(([, label]) => !ofPrometheus.includes(label))
+}
+
+test('the dashboard is one that Grafana takes', () => {
+  const text = readFileSync(new URL('../../docs/grafana-dashboard.json', import.meta.url), 'utf8')
+  const { panels, templating, id } = JSON.parse(text)
+  assert.equal(id, undefined, 'Grafana gives it one')
+  const ids = panels.map((panel: { id: number }) => panel.id)
+  assert.equal(new Set(ids).size, ids.length)
+  const variables = templating.list.map(({ name }: { name: string }) => name)
+  const used = new Set([...text.matchAll(/\$\{?([a-z]\w*)/g)].map(([, name]) => name))
+  assert.deepEqual([...used].sort(), variables.toSorted(), 'variables that it uses, and those that it has')
+  for (const { title, targets = [], type, gridPos } of panels) {
+    if (type !== 'row') assert.ok(targets.length > 0, title)
+    for (const target of targets) assert.equal(target.datasource.uid, '$' + '{datasource}', title)
+    assert.ok(gridPos.x + gridPos.w <= 24, title)
+  }
+})
 
 test('without series for partitions', async (t) => {
   const db = await databaseFor(t)
