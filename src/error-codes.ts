@@ -23,6 +23,11 @@ const daemonCodes = {
     message: 'the configuration cannot be used[:\n{problems}]',
     hint: 'Every setting, its type and its default are in docs/configuration.md.',
   },
+  'http-listen-failed': {
+    origin: 'daemon',
+    message: 'the address of http.listen cannot be served[: {address}][: {reason}]',
+    hint: 'Give MILLRACE_HTTP_LISTEN another port, or an address of this machine; or end what uses it.',
+  },
   'database-unreachable': {
     origin: 'daemon',
     message: 'PostgreSQL cannot be reached[ at {database}][: {reason}]',

@@ -8,6 +8,7 @@ import { type ClusterConfig, plainCluster, readCluster } from './cluster.ts'
 import { clusterVariables, type Environment, readEnvironment } from './environment.ts'
 import { readConfigFile } from './file.ts'
 import { emptyLayer, type Given, type Layer } from './given.ts'
+import type { ListenAddress } from './listen-address.ts'
 import { defaultCluster, settings } from './settings.ts'
 
 /** Times in milliseconds, sizes in bytes; what each setting means stands in the table of settings. */
@@ -27,6 +28,8 @@ export interface Config {
   }
   kafka: { clientId: string; connectTimeout: number; requestTimeout: number; metadataInterval: number }
   group: { sessionTimeout: number; heartbeatInterval: number }
+  /** `listen` is null when nothing is served. */
+  http: { listen: ListenAddress | null; partitions: boolean }
   retry: { min: number; max: number }
   log: { level: LogLevel; format: LogFormat }
   /** Ask with `clusterConfig`. */

@@ -3,6 +3,7 @@
 
 import { logFormats, logLevels } from '../log.ts'
 import { databaseUrl } from './database-url.ts'
+import { listenAddress } from './listen-address.ts'
 import { boolean, byteCount, choice, duration, integer, path, secret, text, type ValueType } from './value.ts'
 
 export interface Setting {
@@ -123,6 +124,21 @@ export const settings: readonly Setting[] = [
     type: duration('100ms', '10min'),
     default: '3s',
     about: 'How often a daemon tells the group that it is there; less than half the session timeout.',
+  },
+  {
+    path: 'http.listen',
+    env: ['MILLRACE_HTTP_LISTEN'],
+    type: listenAddress,
+    default: 'off',
+    about:
+      'Where /metrics, /healthz and /readyz are served (docs/monitoring.md). A port alone is one of 127.0.0.1; port 0 is any free one, which the log names.',
+  },
+  {
+    path: 'http.partitions',
+    env: ['MILLRACE_HTTP_PARTITIONS'],
+    type: boolean,
+    default: 'true',
+    about: 'Whether /metrics has series for each partition, or only for each consumer.',
   },
   {
     path: 'retry.min',

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
 import { describeDatabase } from '../config/database-url.ts'
+import { ConsoleServer } from '../console/server.ts'
 import { MillraceError } from '../errors.ts'
 import { ChunkPool } from '../formats/chunk-pool.ts'
 import type { ConsumerSpec } from '../inbound/consumer.ts'
@@ -22,6 +23,7 @@ import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
 import { type Installation, isSuperuser, matchSchema, readInstallation } from './identity.ts'
 import { Reports } from './reports.ts'
+import { Vitals } from './vitals.ts'
 import { readWatermarks } from './watcher.ts'
 
 /** Held, shared, by every connected daemon: SQL looks for it to tell whether one is there. */
@@ -46,9 +48,13 @@ export interface RunningDaemon {
   done: Promise<void>
 }
 
-/** Starts at once and waits for PostgreSQL and Kafka as long as it takes. */
+/**
+ * Starts at once and waits for PostgreSQL and Kafka as long as it takes.
+ * @throws MillraceError http-listen-failed
+ */
 export async function startDaemon(config: Config, log: Logger): Promise<RunningDaemon> {
   const daemon = new Daemon(config, log)
+  await daemon.openConsole()
   const done = daemon.run()
   done.catch(() => {})
   return { stop: () => daemon.stop(), done }
@@ -66,8 +72,10 @@ class Daemon {
   readonly #budget: MemoryBudget
   readonly #responses: ResponsePool
   readonly #reports: Reports
+  readonly #vitals: Vitals
   readonly #bell = new Bell()
   readonly #watching = new Set<string>()
+  #console: ConsoleServer | null = null
   #ended = Promise.withResolvers<void>()
 
   constructor(config: Config, log: Logger) {
@@ -80,6 +88,20 @@ class Daemon {
     this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4), config.daemon.memoryBudget)
     this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
     this.#reports = new Reports(this.#id, this.#shared)
+    this.#vitals = new Vitals({
+      sessions: this.#sessions,
+      budget: this.#budget,
+      reconcileInterval: config.daemon.reconcileInterval,
+      pipelineOf: (id) => this.#running.get(id)?.pipeline,
+    })
+  }
+
+  /** @throws MillraceError http-listen-failed */
+  async openConsole(): Promise<void> {
+    const { listen, partitions } = this.#config.http
+    if (!listen) return
+    this.#console = await ConsoleServer.open({ listen, partitions }, this.#vitals, this.#log)
+    this.#log.info({ address: this.#console.address }, 'serving /metrics, /healthz and /readyz')
   }
 
   /** Runs until stopped. @throws what no waiting can mend */
@@ -92,6 +114,7 @@ class Daemon {
           await this.#reconcileWhileConnected(backoff)
         } catch (error) {
           if (this.#stop.signal.aborted) break
+          this.#vitals.noteTrouble(error)
           if (isFatal(error)) throw error
           if (backoff.attempts === 0) this.#log.warn({ err: error }, 'PostgreSQL is away; trying again')
           await setTimeout(backoff.next(), undefined, { signal: this.#stop.signal }).catch(() => {})
@@ -99,17 +122,20 @@ class Daemon {
       }
     } finally {
       this.#stop.abort()
+      this.#vitals.noteStopping()
       await this.#stopAll()
       await reporting
       await this.#reports.unregister().catch(() => {})
       this.#sessions.close()
       await this.#shared.close()
+      await this.#console?.close()
       this.#ended.resolve()
     }
   }
 
   async stop(): Promise<void> {
     this.#stop.abort()
+    this.#vitals.noteStopping()
     this.#bell.ring()
     await this.#ended.promise
   }
@@ -120,15 +146,17 @@ class Daemon {
     const database = describeDatabase(url)
     const options = { applicationName: `millrace ${name}`, connectTimeout, database }
     // no wait for a lock is without an end: whoever holds it, the daemon says what it waits for and can be stopped
-    return Session.open(url, options, { lock_timeout: '10s' })
+    return this.#vitals.noteOpening(name, Session.open(url, options, { lock_timeout: '10s' }))
   }
 
   /** One connection's life: announce, then reconcile at each notification and every now and then. */
   async #reconcileWhileConnected(backoff: Backoff): Promise<void> {
     const session = await this.#open('listener')
     try {
+      this.#vitals.noteConnected()
       await matchSchema(session, this.#log)
       const installation = await readInstallation(session)
+      this.#vitals.noteSchemaMatched()
       let lost: Error | null = null
       await session.listen(
         'millrace',
@@ -149,6 +177,7 @@ class Daemon {
         await this.#bell.sleep(this.#config.daemon.reconcileInterval)
       }
     } finally {
+      this.#vitals.noteDisconnected()
       session.close()
     }
   }
@@ -168,6 +197,7 @@ class Daemon {
 
   async #reconcile(session: Session, installation: Installation): Promise<void> {
     const desired = await readDesiredState(session)
+    this.#vitals.noteReconciled(desired)
     const wanted = new Map(desired.consumers.map((spec) => [spec.id, spec]))
     for (const [id, { pipeline, brokers }] of this.#running) {
       const spec = wanted.get(id)
@@ -203,6 +233,7 @@ class Daemon {
       chunks: this.#chunks,
       budget: this.#budget,
       responses: this.#responses,
+      meter: this.#vitals.meterOf(spec),
       log: this.#log,
     })
     const ended = pipeline.run().then(async () => {

@@ -9,13 +9,32 @@ export interface DesiredState {
   brokers: Map<string, string[]>
   /** Topics that somebody asked about and that no consumer reads. */
   watched: { cluster: string; topic: string }[]
+  /** Nothing runs for them. */
+  resting: RestingConsumer[]
+}
+
+export interface RestingConsumer {
+  id: string
+  cluster: string
+  topic: string
+  schema: string
+  name: string
+  state: 'stopped' | 'failed'
+  /** Of the failure. */
+  code: string | null
 }
 
 export async function readDesiredState(runner: QueryRunner): Promise<DesiredState> {
   const consumers = await runner.query<ConsumerSpec & Record<string, unknown>>(consumersQuery)
   const brokers = await runner.query<{ cluster: string; hosts: string[] }>(brokersQuery)
   const watched = await runner.query<{ cluster: string; topic: string }>(watchedQuery)
-  return { consumers, brokers: new Map(brokers.map(({ cluster, hosts }) => [cluster, hosts])), watched }
+  const resting = await runner.query<RestingConsumer & Record<string, unknown>>(restingQuery)
+  return {
+    consumers,
+    brokers: new Map(brokers.map(({ cluster, hosts }) => [cluster, hosts])),
+    watched,
+    resting,
+  }
 }
 
 /** Of a stopped or failed consumer nothing runs. */
@@ -24,6 +43,15 @@ const consumersQuery = `
     FROM millrace.consumer AS c
    WHERE c.wanted = 'running' AND c.topic IS NOT NULL
      AND NOT EXISTS (SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version)
+   ORDER BY c.id`
+
+/** The others, for whoever watches the daemon. */
+const restingQuery = `
+  SELECT c.id, c.cluster, c.topic, c.target_schema AS schema, c.target_name AS name, f.code,
+         CASE WHEN c.wanted = 'running' THEN 'failed' ELSE 'stopped' END AS state
+    FROM millrace.consumer AS c
+    LEFT JOIN millrace.failure AS f ON f.consumer_id = c.id AND f.version = c.version AND c.wanted = 'running'
+   WHERE c.wanted <> 'running' OR f.consumer_id IS NOT NULL
    ORDER BY c.id`
 
 const brokersQuery = `

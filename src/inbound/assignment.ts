@@ -9,10 +9,11 @@ import type { CommittedOffset, Topic, TopicClient } from '../kafka/topic-client.
 import type { SessionPool } from '../postgres/session-pool.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import type { LoadedSpan } from './batch.ts'
-import { type Claim, claim, release } from './claim.ts'
+import { type Claim, type ClaimedPartition, claim, release } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import type { Watermarks } from './fetch-loop.ts'
 import type { MemoryBudget } from './memory-budget.ts'
+import type { Meter } from './meter.ts'
 import { Stream, type StreamParts } from './stream.ts'
 import type { StreamEnd } from './stream-end.ts'
 import { describeTarget } from './target.ts'
@@ -36,6 +37,7 @@ export interface AssignmentParts extends SharedParts {
   ownership: { owner: string; grace: number; patience: number }
   retry: { min: number; max: number }
   synchronousCommit: string
+  meter: Meter
   onLoaded: (spans: LoadedSpan[]) => void
   onWatermarks: (marks: Watermarks) => void
   onRetry: (error: unknown) => void
@@ -108,6 +110,11 @@ export class Assignment {
   /** Not every partition asked for could be claimed: somebody else was faster. */
   get isPartial(): boolean {
     return this.#claim.partitions.size < this.#parts.partitions.length
+  }
+
+  /** Where each partition stands that is claimed here. */
+  get positions(): ReadonlyMap<number, ClaimedPartition> {
+    return this.#claim.partitions
   }
 
   noteLoaded(spans: LoadedSpan[]): void {

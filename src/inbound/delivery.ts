@@ -15,6 +15,7 @@ import { type Batch, buildBatch, type FetchedSpan, giveBack, type LoadedSpan } f
 import { attach, type Claim } from './claim.ts'
 import { load, TargetRefused } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
+import type { Meter } from './meter.ts'
 import { PositionLost, Rejected } from './stream-end.ts'
 import type { Target } from './target.ts'
 
@@ -27,6 +28,7 @@ export interface DeliveryParts {
   budget: MemoryAccount
   /** Milliseconds. */
   retry: { min: number; max: number }
+  meter: Meter
   onLoaded: (spans: LoadedSpan[]) => void
   /** Waiting to try again; the error says what for. */
   onRetry: (error: unknown) => void
@@ -98,6 +100,7 @@ export class Delivery {
   async #loadOnce(batch: Batch): Promise<void> {
     const { sessions, claim, target, format } = this.#parts
     const session = await sessions.acquire(this)
+    const begun = performance.now()
     try {
       let committed = false
       if (session !== this.#session) {
@@ -114,6 +117,7 @@ export class Delivery {
       const owned = claim.partitions.get(partition)
       if (owned) Object.assign(owned, { position: to, leaderEpoch })
     }
+    this.#parts.meter.loaded(batch.spans, (performance.now() - begun) / 1000)
     this.#parts.onLoaded(batch.spans)
   }
 

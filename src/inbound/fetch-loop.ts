@@ -11,6 +11,7 @@ import type { Topic } from '../kafka/topic-client.ts'
 import type { FetchedSpan } from './batch.ts'
 import type { Handover } from './handover.ts'
 import { type MemoryAccount, smallestReservation } from './memory-budget.ts'
+import type { Meter } from './meter.ts'
 
 /** Where reading stands in one partition; ahead of the stored position by what is in hand. */
 export interface Reading {
@@ -50,6 +51,7 @@ export interface FetchLoopOptions {
   budget: MemoryAccount
   responses: ResponsePool
   handover: Handover<Fetched>
+  meter: Meter
   onWatermarks: (marks: Watermarks) => void
   /** A response without any error came. */
   onHealthy: () => void
@@ -96,6 +98,7 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
         }),
       })
       memory = response.memory
+      options.meter.fetched(memory.length, response.throttle)
       if (signal.aborted) return
       if (response.errorCode !== 0) throw new LeadershipMoved(`Fetch: error ${response.errorCode}`)
       const { spans, bytes, caughtUp, problem } = take(response.partitions, options)

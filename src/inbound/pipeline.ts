@@ -10,12 +10,13 @@ import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { type State, transition } from '../pipeline/state.ts'
 import { Assignment, type SharedParts } from './assignment.ts'
-import { checkIdentity, evictOwners } from './claim.ts'
+import { type ClaimedPartition, checkIdentity, evictOwners } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { recordFailure } from './failure.ts'
 import type { Watermarks } from './fetch-loop.ts'
 import { locate, readLocated } from './locate.ts'
 import { Mailbox } from './mailbox.ts'
+import type { Meter } from './meter.ts'
 import type { Failure, StreamEnd } from './stream-end.ts'
 
 export interface PipelineSettings {
@@ -34,6 +35,7 @@ export interface PipelineParts extends SharedParts {
   groupId: string
   daemonId: string
   settings: PipelineSettings
+  meter: Meter
   log: Logger
 }
 
@@ -56,6 +58,8 @@ class Changed extends Error {}
 
 /** An ended backend that has not gone after so many milliseconds is given up on, for now. */
 const takeoverPatience = 10_000
+
+const noPositions: ReadonlyMap<number, ClaimedPartition> = new Map()
 
 /** Failures that stay until somebody acts. */
 const finalCodes: readonly string[] = [
@@ -96,6 +100,15 @@ export class Pipeline {
   /** What Fetch last told of the partitions that are read here. */
   get watermarks(): Iterable<Watermarks> {
     return this.#watermarks.values()
+  }
+
+  watermarkOf(partition: number): Watermarks | undefined {
+    return this.#watermarks.get(partition)
+  }
+
+  /** Where each partition stands that is read here now. */
+  get positions(): ReadonlyMap<number, ClaimedPartition> {
+    return this.#assignment?.positions ?? noPositions
   }
 
   /** Ends it after the batches in hand; `run` resolves then. */
@@ -292,6 +305,7 @@ export class Pipeline {
       'stopped',
     )
     this.#assignment?.stop()
+    this.#parts.meter.failed(error)
     while (!this.#stop.signal.aborted) {
       try {
         await shared.use((session) => recordFailure(session, spec, failure))
@@ -310,6 +324,7 @@ export class Pipeline {
   /** Says what is wrong, once for each trouble. */
   #troubled(error: unknown): void {
     if (this.#stop.signal.aborted) return
+    this.#parts.meter.retried(error)
     const code = codeOf(error)
     const detail = error instanceof Error ? error.message : String(error)
     if (this.#trouble?.code !== code) {

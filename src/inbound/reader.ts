@@ -11,6 +11,7 @@ import { Backoff } from '../pipeline/backoff.ts'
 import { type Fetched, fetchLoop, type Reading, type Watermarks } from './fetch-loop.ts'
 import type { Handover } from './handover.ts'
 import type { MemoryAccount } from './memory-budget.ts'
+import type { Meter } from './meter.ts'
 
 /** Where the messages come from. */
 export interface TopicSource {
@@ -29,6 +30,7 @@ export interface ReaderOptions {
   maxWait: number
   maxBytes: number
   retry: { min: number; max: number }
+  meter: Meter
   onWatermarks: (marks: Watermarks) => void
   onRetry: (error: unknown) => void
   onRecovered: () => void
@@ -107,6 +109,7 @@ async function readLeader(
   const broker = topic.brokers.get(topic.partitions[partition ?? -1]?.leader ?? -1)
   if (!broker) throw new Error('a partition has no leader now')
   const fetchConnection = await openFetchConnection(options.source.access, options.responses, broker)
+  options.meter.connected()
   // closing the connection is what ends a Fetch that waits at the broker
   const close = () => fetchConnection.wire.close()
   signal.addEventListener('abort', close, { once: true })

@@ -13,6 +13,7 @@ import { Delivery } from './delivery.ts'
 import type { Fetched, Reading, Watermarks } from './fetch-loop.ts'
 import { Handover } from './handover.ts'
 import type { MemoryAccount, MemoryBudget } from './memory-budget.ts'
+import type { Meter } from './meter.ts'
 import { readPartitions, type TopicSource } from './reader.ts'
 import { endOf, type StreamEnd } from './stream-end.ts'
 import type { Target } from './target.ts'
@@ -29,6 +30,7 @@ export interface StreamParts {
   responses: ResponsePool
   /** Milliseconds. */
   retry: { min: number; max: number }
+  meter: Meter
   onLoaded: (spans: LoadedSpan[]) => void
   onWatermarks: (marks: Watermarks) => void
   /** Waiting to try again; the error says what for. */

@@ -28,6 +28,16 @@ export class SessionPool {
     this.#limit = limit
   }
 
+  /** Sessions that are given out, those that are open, and who waits for one. */
+  get load(): { inUse: number; open: number; waiting: number; limit: number } {
+    return {
+      inUse: this.#slots.filter(({ busy }) => busy).length,
+      open: this.#slots.filter(({ session }) => !session.lost).length,
+      waiting: this.#waiters.length,
+      limit: this.#limit,
+    }
+  }
+
   /**
    * @param user the same object gets the same session as long as nobody else needs it
    * @throws what opening a session throws

@@ -1,9 +1,10 @@
-// FAULTS F39: a sentinel secret is absent from tables, logs and errors while a daemon works, and while it fails to
+// FAULTS F39: a sentinel secret is absent from tables, logs, errors and the pages of the daemon's port while a daemon works, and while it fails to
 // log in, which is when a client library has the most to tell.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { afterwards } from '../support/cleanup.ts'
+import { watchedDaemon } from '../support/console.ts'
 import { startDaemon } from '../support/daemon.ts'
 import { databaseFor } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
@@ -22,7 +23,7 @@ for (const variant of ['sasl_plain', 'sasl_scram256', 'tls_sasl_scram512'] as co
     await database.query("SELECT pipeline_kafka.consume_begin('sentinel_topic', 'events')")
 
     const url = database.urlAs(role, 'sentinel-database')
-    const daemon = await startDaemon(t, {
+    const daemon = await watchedDaemon(t, database, {
       url,
       env: {
         MILLRACE_LOG_LEVEL: 'trace',
@@ -36,6 +37,8 @@ for (const variant of ['sasl_plain', 'sasl_scram256', 'tls_sasl_scram512'] as co
       const { stdout } = await millrace(['status', '--database', url], { expect: 1 })
       return stdout.includes('broker-authentication') && stdout
     })
+    const [metrics, readiness] = [await daemon.page('/metrics'), await daemon.page('/readyz')]
+    assert.match(readiness.text, /broker-authentication/)
     const everything = await database.query("SELECT database_to_xml(true, false, '') AS dump")
     const sessions = await database.query(
       'SELECT string_agg(query || application_name, chr(10)) AS shown FROM pg_stat_activity WHERE datname = $1',
@@ -45,6 +48,8 @@ for (const variant of ['sasl_plain', 'sasl_scram256', 'tls_sasl_scram512'] as co
     for (const [where, text] of Object.entries({
       log: daemon.output(),
       status,
+      metrics: metrics.text,
+      readiness: readiness.text,
       tables: everything.rows[0].dump,
       statements: sessions.rows[0].shown,
     })) {
