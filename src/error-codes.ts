@@ -258,6 +258,11 @@ const daemonCodes = {
     message: 'the relation[ {relation}] does not exist[: {reason}]',
     hint: 'Create it and begin the consumer again.',
   },
+  'dead-letters-full': {
+    origin: 'daemon',
+    message: 'there is no room for {needed} more dead letters[ of topic {topic}]',
+    hint: 'Replay or delete some (millrace.replay, millrace.dead_letters), or raise dead_letter_limit with millrace.alter_consumer; then resume the consumer.',
+  },
   'target-refused': {
     origin: 'daemon',
     message: 'the relation[ {relation}] cannot be loaded into[: {reason}]',

@@ -81,9 +81,12 @@ class Daemon {
   constructor(config: Config, log: Logger) {
     this.#config = config
     this.#log = log
-    const open = (name: string) => () => this.#open(name)
-    this.#shared = new SharedSession(open('control'))
-    this.#sessions = new SessionPool(open('pump'), config.database.maxConnections - ownConnections)
+    this.#shared = new SharedSession(() => this.#open('control'))
+    const loading = { synchronous_commit: config.database.synchronousCommit }
+    this.#sessions = new SessionPool(
+      () => this.#open('pump', loading),
+      config.database.maxConnections - ownConnections,
+    )
     this.#budget = new MemoryBudget(config.daemon.memoryBudget)
     this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4), config.daemon.memoryBudget)
     this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
@@ -140,13 +143,13 @@ class Daemon {
     await this.#ended.promise
   }
 
-  #open(name: string): Promise<Session> {
+  #open(name: string, settings: Record<string, string> = {}): Promise<Session> {
     const url = this.#config.database.url.reveal()
     const { connectTimeout } = this.#config.database
     const database = describeDatabase(url)
     const options = { applicationName: `millrace ${name}`, connectTimeout, database }
     // no wait for a lock is without an end: whoever holds it, the daemon says what it waits for and can be stopped
-    return this.#vitals.noteOpening(name, Session.open(url, options, { lock_timeout: '10s' }))
+    return this.#vitals.noteOpening(name, Session.open(url, options, { lock_timeout: '10s', ...settings }))
   }
 
   /** One connection's life: announce, then reconcile at each notification and every now and then. */
@@ -215,7 +218,7 @@ class Daemon {
   }
 
   #startPipeline(spec: ConsumerSpec, brokers: string[], installation: Installation): void {
-    const { group, retry, kafka, daemon, database } = this.#config
+    const { group, retry, kafka, daemon } = this.#config
     const pipeline = new Pipeline({
       spec,
       access: clusterAccess(this.#config, spec.cluster, brokers),
@@ -226,7 +229,6 @@ class Daemon {
         retry,
         metadataInterval: kafka.metadataInterval,
         takeoverGrace: daemon.takeoverGrace,
-        synchronousCommit: database.synchronousCommit,
       },
       shared: this.#shared,
       sessions: this.#sessions,

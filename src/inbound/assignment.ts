@@ -2,7 +2,6 @@
 // streams and let go again. Two of one consumer never run at the same time.
 
 import type { ChunkPool } from '../formats/chunk-pool.ts'
-import { createFormat } from '../formats/format.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
 import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { CommittedOffset, Topic, TopicClient } from '../kafka/topic-client.ts'
@@ -12,11 +11,11 @@ import type { LoadedSpan } from './batch.ts'
 import { type Claim, type ClaimedPartition, claim, release } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import type { Watermarks } from './fetch-loop.ts'
+import { describePlan, hasChanged } from './load-plan.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
 import { Stream, type StreamParts } from './stream.ts'
 import type { StreamEnd } from './stream-end.ts'
-import { describeTarget } from './target.ts'
 
 /** What all consumers of a daemon share. */
 export interface SharedParts {
@@ -36,9 +35,9 @@ export interface AssignmentParts extends SharedParts {
   /** This daemon's id, and how it takes over from another one. Milliseconds. */
   ownership: { owner: string; grace: number; patience: number }
   retry: { min: number; max: number }
-  synchronousCommit: string
   meter: Meter
   onLoaded: (spans: LoadedSpan[]) => void
+  onRejected: (messages: number, transactionIds: number) => void
   onWatermarks: (marks: Watermarks) => void
   onRetry: (error: unknown) => void
   onRecovered: () => void
@@ -78,22 +77,12 @@ export class Assignment {
       ...parts.ownership,
     }
     const claimed = await claim(shared, request, signal)
-    const { target, serverVersion } = await shared.use(async (session) => ({
-      target: await describeTarget(session, spec, parts.synchronousCommit),
-      serverVersion: session.serverVersion,
-    }))
-    const format = createFormat({
-      ...spec,
-      encoding: target.encoding,
-      databaseEncoding: target.databaseEncoding,
-      target,
-      serverVersion,
-    })
+    const plan = await describePlan(shared, spec)
     let assignment: Assignment | null = null
     const streamParts: Omit<StreamParts, 'claim'> = {
       ...parts,
-      target,
-      format,
+      plan,
+      hasChanged: () => hasChanged(shared, spec, plan),
       source: { access: parts.access, describe: () => client.describe() },
       onLoaded: (spans) => {
         assignment?.noteLoaded(spans)

@@ -1,20 +1,10 @@
-// A batch is what one transaction loads: spans of offsets and the COPY bytes made of the messages in them. It is
-// built by walking record batches as bytes, in slices of a few milliseconds so that the event loop stays free.
+// A batch is what one transaction loads: spans of offsets and the COPY bytes made of the messages in them.
 
-import { setImmediate } from 'node:timers/promises'
 import { type ErrorCode, MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
-import type { BadMessage, Encoder, Format, Segment } from '../formats/format.ts'
-import { decompress } from '../kafka/compression.ts'
-import type { RecordBatch } from '../kafka/record-batch.ts'
-import { RecordWalk } from '../kafka/records.ts'
-import { before, type Span } from '../pipeline/span.ts'
-import type { MemoryAccount } from './memory-budget.ts'
-
-/** A span with the record batches that a read_committed reader sees in it; none may be before `from`. */
-export interface FetchedSpan extends Span {
-  batches: RecordBatch[]
-}
+import type { BadMessage, Format, Segment } from '../formats/format.ts'
+import { before } from '../pipeline/span.ts'
+import { type FetchedSpan, Pace, placeOf, type WalkParts, walkBatch } from './walk.ts'
 
 export interface BatchCounts {
   /** Values that go to COPY. */
@@ -26,7 +16,10 @@ export interface BatchCounts {
 }
 
 /** Part of a batch that belongs to one partition. */
-export interface LoadedSpan extends FetchedSpan, BatchCounts {}
+export interface LoadedSpan extends FetchedSpan, BatchCounts {
+  /** Of messages that could not be loaded. */
+  deadLetters?: number
+}
 
 export interface RejectedMessage {
   partition: number
@@ -44,29 +37,9 @@ export interface Batch {
   rejected: RejectedMessage | null
 }
 
-/** Values are passed on in slices of so many bytes, and the loop is left alone after so many milliseconds. */
-const sliceBytes = 32 * 1024
-const sliceMilliseconds = 1
-
-class Pace {
-  #start = performance.now()
-
-  /** Lets others run when it is time. */
-  async keep(): Promise<void> {
-    if (performance.now() - this.#start <= sliceMilliseconds) return
-    await setImmediate()
-    this.#start = performance.now()
-  }
-}
-
-/** A tag is a span's index and an offset within it. A span would need 2^40 offsets to reach the next one's. */
-const tagStep = 2 ** 40
-
-export interface BuildParts {
+export interface BuildParts extends WalkParts {
   format: Format
   pool: ChunkPool
-  /** Told of what is decompressed; what does not fit into all of it is refused. */
-  budget: MemoryAccount
   /** The batch ends soon after it has so many bytes of values. */
   maxBytes: number
 }
@@ -93,15 +66,12 @@ export async function buildBatch(
     for (const [i, batch] of span.batches.entries()) {
       if (batch.baseOffset >= span.to) break
       try {
-        const walked = await walkBatch(
-          batch,
-          span,
-          index * tagStep,
-          encoder,
-          parts,
-          room - counts.bytes,
-          pace,
-        )
+        const until = room - counts.bytes
+        const walked = await walkBatch(batch, span, index, parts, pace, {
+          step: (walk, record, bytes) =>
+            format.needsRecords ? walk.walkRecords(encoder, record, bytes) : walk.walk(encoder, bytes),
+          isOver: (walk) => encoder.bad !== null || walk.valueBytes >= until,
+        })
         counts.messages += walked.messages
         counts.skipped += walked.skipped
         counts.bytes += walked.bytes
@@ -152,9 +122,7 @@ interface Unreadable {
 }
 
 function ofBadMessage({ tag, code, reason }: BadMessage, spans: FetchedSpan[]): Unreadable {
-  const index = Math.floor(tag / tagStep)
-  const { from } = spans[index] as FetchedSpan
-  return { index, offset: from + BigInt(tag - index * tagStep), code, reason }
+  return { ...placeOf(tag, spans), code, reason }
 }
 
 /** @throws the error, when it is not about the record batch */
@@ -164,49 +132,9 @@ function unreadable(error: unknown, index: number, offset: bigint): Unreadable {
 }
 
 /** The segments' memory goes back to the pool. */
-export function giveBack(batch: Batch, pool: ChunkPool): void {
+export function giveBack(batch: Pick<Batch, 'segments'>, pool: ChunkPool): void {
   for (const segment of batch.segments) for (const chunk of segment.chunks) pool.give(chunk)
   batch.segments = []
-}
-
-/**
- * Walks one record batch, until it ends or `room` bytes of values are reached.
- * @returns what was walked, and the offset after it
- * @throws MillraceError record-batch-corrupt, compression-unsupported, message-too-large
- */
-async function walkBatch(
-  batch: RecordBatch,
-  span: FetchedSpan,
-  tagBase: number,
-  encoder: Encoder,
-  { budget }: BuildParts,
-  room: number,
-  pace: Pace,
-): Promise<BatchCounts & { end: bigint }> {
-  const where = { partition: span.partition, offset: batch.baseOffset }
-  const records = await decompress(batch.codec, batch.payload, budget.limit, where)
-  const held = batch.codec === 0 ? 0 : records.length
-  const ahead = Number(batch.baseOffset - span.from)
-  const last = span.to <= batch.lastOffset ? span.to - 1n : batch.lastOffset
-  const lastDelta = Number(last - batch.baseOffset)
-  const walk = new RecordWalk(records, batch.records, Math.max(0, -ahead), lastDelta, tagBase + ahead, where)
-  budget.add(held)
-  try {
-    let more = true
-    while (more && !encoder.bad && walk.valueBytes < room) {
-      more = walk.walk(encoder, sliceBytes)
-      await pace.keep()
-    }
-    const end = more ? batch.baseOffset + BigInt(walk.lastWalked) + 1n : last + 1n
-    return {
-      messages: walk.values,
-      skipped: walk.empty,
-      bytes: walk.valueBytes,
-      end: end > last ? last + 1n : end,
-    }
-  } finally {
-    budget.release(held)
-  }
 }
 
 /**

@@ -1,28 +1,36 @@
-// Delivery takes a batch to its commit, however often that has to be tried. What may pass by itself is waited out;
-// a batch that PostgreSQL refuses because of a message is halved until that message stands alone, with everything
-// before it committed.
+// Delivery takes a batch to its commit, however often that has to be tried. What may pass by itself is waited out. What
+// is refused because of a message goes on as the consumer's on_error says: either that message is found and everything
+// before it committed, or everything is committed but what cannot be loaded.
 
 import { setTimeout } from 'node:timers/promises'
+import { MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
-import type { Format } from '../formats/format.ts'
 import { Backoff } from '../pipeline/backoff.ts'
-import { type Verdict, verdictOf } from '../pipeline/error-policy.ts'
-import { isSingle, split } from '../pipeline/span.ts'
+import type { Verdict } from '../pipeline/error-policy.ts'
+import { before, isSingle, split } from '../pipeline/span.ts'
 import type { Session } from '../postgres/session.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
-import { sqlstateOf } from '../postgres/sqlstate.ts'
-import { type Batch, buildBatch, type FetchedSpan, giveBack, type LoadedSpan } from './batch.ts'
+import { type Batch, buildBatch, giveBack, type LoadedSpan } from './batch.ts'
 import { attach, type Claim } from './claim.ts'
-import { load, TargetRefused } from './loader.ts'
+import type { ConsumerSpec } from './consumer.ts'
+import { FailureBrake } from './failure-brake.ts'
+import type { ConsumerPlan } from './load-plan.ts'
+import { load, TargetChanged } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
+import { Damaged } from './salvage.ts'
+import { loadSalvaging, type SalvageLoad } from './salvage-load.ts'
+import { DefersCode } from './staging.ts'
 import { PositionLost, Rejected } from './stream-end.ts'
-import type { Target } from './target.ts'
+import { verdictOn } from './verdict.ts'
+import type { FetchedSpan } from './walk.ts'
 
 export interface DeliveryParts {
+  spec: ConsumerSpec
   claim: Claim
-  target: Target
-  format: Format
+  plan: ConsumerPlan
+  /** Whether the relation is another one by now than the plan was made for. */
+  hasChanged: () => Promise<boolean>
   sessions: SessionPool
   chunks: ChunkPool
   budget: MemoryAccount
@@ -30,6 +38,8 @@ export interface DeliveryParts {
   retry: { min: number; max: number }
   meter: Meter
   onLoaded: (spans: LoadedSpan[]) => void
+  /** Messages that could not be loaded were kept or counted. */
+  onRejected: (messages: number, transactionIds: number) => void
   /** Waiting to try again; the error says what for. */
   onRetry: (error: unknown) => void
   onRecovered: () => void
@@ -39,7 +49,10 @@ export interface DeliveryParts {
 export class Delivery {
   readonly #parts: DeliveryParts
   readonly #backoff: Backoff
+  readonly #brake = new FailureBrake()
   #session: Session | null = null
+  /** So much failed lately that halving would not pay. */
+  #expectsMany = false
 
   constructor(parts: DeliveryParts) {
     this.#parts = parts
@@ -48,15 +61,23 @@ export class Delivery {
 
   /**
    * Commits the batch and gives its memory back.
-   * @throws Rejected for a message that cannot be loaded, PositionLost, TargetRefused, the signal's AbortError, and
-   *   PostgreSQL's error where only a person can help
+   * @param spans what the batch was built of: where it ends before a message that cannot be loaded, that and what
+   *   follows are in here
+   * @throws Rejected for a message that cannot be loaded, PositionLost, TargetChanged, the signal's AbortError,
+   *   MillraceError dead-letters-full, and PostgreSQL's error where only a person can help
    */
-  async deliver(batch: Batch): Promise<void> {
+  async deliver(batch: Batch, spans: FetchedSpan[]): Promise<void> {
+    const stops = this.#parts.spec.onError === 'stop'
+    let refused: Error | null = null
     try {
-      if (batch.spans.length > 0) {
-        const refused = await this.#attempt(batch)
-        if (refused) await this.#isolate(batch.spans)
+      const one = stops || (batch.rejected === null && !this.#expectsMany)
+      if (one && batch.spans.length > 0) refused = await this.#attempt(() => this.#loadOnce(batch))
+      if (!one || (refused && !stops)) {
+        this.discard(batch)
+        await this.#salvage(batch.rejected ? spans : batch.spans)
+        return
       }
+      if (refused) await this.#isolate(batch.spans)
     } finally {
       this.discard(batch)
     }
@@ -72,22 +93,26 @@ export class Delivery {
 
   /** Builds a batch and counts its memory. */
   async build(spans: FetchedSpan[], bytes: number): Promise<{ batch: Batch; rest: FetchedSpan[] }> {
-    const { format, chunks, budget } = this.#parts
-    const built = await buildBatch(spans, { format, pool: chunks, budget, maxBytes: bytes })
+    const { spec, plan, chunks, budget } = this.#parts
+    const parts = { topic: spec.topic, format: plan.format, pool: chunks, budget, maxBytes: bytes }
+    const built = await buildBatch(spans, parts)
     budget.add(built.batch.size)
     return built
   }
 
-  /** @returns null when the batch is committed, else the error with which PostgreSQL refused a message in it */
-  async #attempt(batch: Batch): Promise<Error | null> {
+  /** @returns null when the work is committed, else the error with which PostgreSQL refused a message in it */
+  async #attempt(work: () => Promise<void>): Promise<Error | null> {
     for (;;) {
       try {
-        await this.#loadOnce(batch)
+        await work()
         if (this.#backoff.attempts > 0) this.#parts.onRecovered()
         this.#backoff.reset()
         return null
       } catch (error) {
         const verdict = verdictFor(error)
+        // what is said of a message or of the relation is said of the one that is there now
+        if (verdict !== 'retry' && !decided(error) && (await this.#parts.hasChanged()))
+          throw new TargetChanged()
         if (verdict === 'message') return error as Error
         if (verdict === 'person') throw error
         this.#parts.onRetry(error)
@@ -98,27 +123,87 @@ export class Delivery {
 
   /** Loads now, unless an earlier attempt whose outcome was unknown turns out to have been committed. */
   async #loadOnce(batch: Batch): Promise<void> {
-    const { sessions, claim, target, format } = this.#parts
-    const session = await sessions.acquire(this)
+    const { claim, plan } = this.#parts
     const begun = performance.now()
+    await this.#withSession(batch.spans, async (session) => {
+      if ((await load(session, claim, plan, batch)) === 'lost') throw new PositionLost()
+    })
+    this.#note(batch.spans, begun)
+  }
+
+  /** Commits all of the spans, except for what cannot be loaded; as far as a record batch that cannot be read. */
+  async #salvage(spans: FetchedSpan[]): Promise<void> {
+    let sound = spans
+    let damaged: Damaged | null = null
+    while (sound.length > 0) {
+      try {
+        const error = await this.#attempt(() => this.#salvageOnce(sound))
+        // everything that is about one message was dealt with inside
+        if (error) throw error
+        break
+      } catch (error) {
+        if (!(error instanceof Damaged)) throw error
+        damaged = error
+        const { partition, offset } = error.rejected
+        sound = before(
+          sound,
+          sound.findIndex((span) => span.partition === partition),
+          offset,
+        )
+      }
+    }
+    if (damaged) throw new Rejected(damaged.rejected)
+  }
+
+  async #salvageOnce(spans: FetchedSpan[]): Promise<void> {
+    const { spec, claim, plan, chunks, budget, signal } = this.#parts
+    const begun = performance.now()
+    let loaded: SalvageLoad | null = null
+    await this.#withSession(spans, async (session) => {
+      const parts = { session, spec, claim, plan, chunks, budget, expectsMany: this.#expectsMany }
+      loaded = await loadSalvaging(spans, parts)
+      if (loaded === null) throw new PositionLost()
+    })
+    if (loaded === null)
+      return this.#note(
+        spans.map((span) => ({ ...span, messages: 0, skipped: 0, bytes: 0 })),
+        begun,
+      )
+    const { rejects, transactionIds, many, spans: counted } = loaded as SalvageLoad
+    this.#expectsMany = many && rejects.length > 0
+    this.#note(counted, begun)
+    this.#parts.onRejected(rejects.length, transactionIds)
+    const pause = this.#brake.after(
+      rejects.length,
+      counted.reduce((sum, { messages }) => sum + messages, 0),
+    )
+    if (pause > 0) await setTimeout(pause, undefined, { signal }).catch(() => {})
+  }
+
+  /** @param work is left out where an earlier attempt has committed these spans */
+  async #withSession(spans: FetchedSpan[], work: (session: Session) => Promise<void>): Promise<void> {
+    const { sessions, claim } = this.#parts
+    const session = await sessions.acquire(this)
     try {
       let committed = false
       if (session !== this.#session) {
         const stored = await attach(session, claim, this.#session)
         this.#session = session
-        committed = isCommitted(batch, stored)
+        committed = isCommitted(spans, stored)
       }
-      if (!committed && (await load(session, claim, target, format, batch)) === 'lost')
-        throw new PositionLost()
+      if (!committed) await work(session)
     } finally {
       sessions.release(session)
     }
-    for (const { partition, to, leaderEpoch } of batch.spans) {
-      const owned = claim.partitions.get(partition)
+  }
+
+  #note(spans: LoadedSpan[], begun: number): void {
+    for (const { partition, to, leaderEpoch } of spans) {
+      const owned = this.#parts.claim.partitions.get(partition)
       if (owned) Object.assign(owned, { position: to, leaderEpoch })
     }
-    this.#parts.meter.loaded(batch.spans, (performance.now() - begun) / 1000)
-    this.#parts.onLoaded(batch.spans)
+    this.#parts.meter.loaded(spans, (performance.now() - begun) / 1000)
+    this.#parts.onLoaded(spans)
   }
 
   /** Returns when, after all, everything could be loaded. @throws Rejected */
@@ -127,7 +212,7 @@ export class Delivery {
     while (suspects.length > 0) {
       const [first, second] = isSingle(suspects) ? [suspects, []] : split(suspects)
       const { batch } = await this.build(first, Number.MAX_SAFE_INTEGER)
-      const refused = await this.#attempt(batch).finally(() => this.discard(batch))
+      const refused = await this.#attempt(() => this.#loadOnce(batch)).finally(() => this.discard(batch))
       if (refused && isSingle(first)) {
         const { partition, from } = first[0] as FetchedSpan
         const rejected = {
@@ -145,16 +230,26 @@ export class Delivery {
 }
 
 function verdictFor(error: unknown): Verdict {
-  const decided = error instanceof PositionLost || error instanceof TargetRefused
-  return decided ? 'person' : verdictOf(sqlstateOf(error))
+  return decided(error) ? 'person' : verdictOn(error)
+}
+
+/** Errors that say themselves what follows. */
+function decided(error: unknown): boolean {
+  return (
+    error instanceof PositionLost ||
+    error instanceof TargetChanged ||
+    error instanceof DefersCode ||
+    error instanceof Damaged ||
+    error instanceof MillraceError
+  )
 }
 
 /**
- * Whether the stored positions are those after the batch.
+ * Whether the stored positions are those after the spans.
  * @throws PositionLost when they are neither those nor the ones before it
  */
-function isCommitted(batch: Batch, stored: Map<number, bigint>): boolean {
-  if (batch.spans.every((span) => stored.get(span.partition) === span.to)) return true
-  if (batch.spans.every((span) => stored.get(span.partition) === span.from)) return false
+function isCommitted(spans: FetchedSpan[], stored: Map<number, bigint>): boolean {
+  if (spans.every((span) => stored.get(span.partition) === span.to)) return true
+  if (spans.every((span) => stored.get(span.partition) === span.from)) return false
   throw new PositionLost()
 }

@@ -8,10 +8,10 @@ import { type FetchedPartition, fetch } from '../kafka/fetch.ts'
 import { type RecordBatch, readRecordBatches } from '../kafka/record-batch.ts'
 import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { Topic } from '../kafka/topic-client.ts'
-import type { FetchedSpan } from './batch.ts'
 import type { Handover } from './handover.ts'
 import { type MemoryAccount, smallestReservation } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
+import type { FetchedSpan } from './walk.ts'
 
 /** Where reading stands in one partition; ahead of the stored position by what is in hand. */
 export interface Reading {

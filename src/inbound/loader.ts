@@ -1,53 +1,42 @@
-// One batch, one transaction: the positions first, by compare-and-set, then the rows. The comparison covers the
-// offset, the owner's epoch, the configuration's version and the identity of cluster and topic; where it fails
-// nothing is written. The positions are written before the role changes: code that the load fires runs as the
-// pipeline's owner and never sees an open door back to the position.
+// One batch, one transaction: the positions first, then the rows, then COMMIT. The positions move before the role
+// changes and before any code of the consumer's owner runs: it never sees an open door back to them.
 
 import { failpoint } from '../failpoint.ts'
-import type { Format } from '../formats/format.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
-import type { Batch, LoadedSpan } from './batch.ts'
-import type { Claim, ClaimedPartition } from './claim.ts'
-import type { Target } from './target.ts'
+import type { Batch } from './batch.ts'
+import type { Claim } from './claim.ts'
+import type { ConsumerPlan } from './load-plan.ts'
+import { beginAndMove } from './position-move.ts'
+import { Staging } from './staging.ts'
+import { fingerprintOf, type Target } from './target.ts'
 
 /** `lost`: the stored position is not the one that this batch continues. Nothing was written. */
 export type LoadOutcome = 'loaded' | 'lost'
 
-/** The relation may not be loaded directly; found again inside the transaction, because it may have been altered. */
-export class TargetRefused extends Error {
-  readonly code: string
-
-  constructor(code: string, message: string) {
-    super(message)
-    this.code = code
-  }
-}
+/** The relation is not what it was when the plan was made; nothing was written. */
+export class TargetChanged extends Error {}
 
 /**
- * @throws PostgreSQL's error (the transaction is rolled back or its outcome unknown), TargetRefused
+ * @throws PostgreSQL's error (the transaction is rolled back or its outcome unknown), TargetChanged, SessionTampered,
+ *   DefersCode
  */
 export async function load(
   session: Session,
   claim: Claim,
-  target: Target,
-  format: Format,
+  plan: ConsumerPlan,
   batch: Batch,
 ): Promise<LoadOutcome> {
+  await prepare(session, plan)
   try {
-    const [moved] = await session.script<{ count: string; unsure: boolean }>(
-      movePositions(claim, target, batch.spans),
-    )
-    if (Number(moved?.count) !== batch.spans.length) {
+    const { moved, answer } = await beginAndMove<TargetState>(session, claim, batch.spans, targetState(plan))
+    if (!moved) {
       await session.rollback()
       return 'lost'
     }
     failpoint('inbound.after-position')
-    if (moved?.unsure) await checkTarget(session, target)
-    for (const segment of batch.segments) {
-      const chunks = segment.chunks
-      await session.copyIn(`${enterRole(session, target)}${format.copyStatement(segment)}`, chunks)
-    }
+    await checkTarget(session, plan.target, answer)
+    await loadRows(session, plan, batch)
     failpoint('inbound.after-copy')
     failpoint('inbound.before-commit')
     await session.script('COMMIT')
@@ -59,59 +48,56 @@ export async function load(
   }
 }
 
-/**
- * Begins, moves the positions and reports how many moved, and whether the relation has to be checked before it is
- * loaded, because something about it may be in other hands than when the consumer began.
- */
-function movePositions(claim: Claim, target: Target, spans: LoadedSpan[]): string {
-  const rows = spans.map((span) => {
-    const owned = claim.partitions.get(span.partition) as ClaimedPartition
-    const values = [
-      span.from,
-      span.to,
-      span.leaderEpoch,
-      owned.ownerEpoch,
-      span.messages,
-      span.skipped,
-      span.bytes,
-    ]
-    return `(${span.partition}, ${values.map((value) => `${value}::bigint`).join(', ')})`
-  })
-  return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-    SET LOCAL synchronous_commit = ${target.synchronousCommit};
-    WITH moved AS (
-      UPDATE millrace.position AS p
-         SET next_offset = v.next, leader_epoch = v.leader_epoch, messages = p.messages + v.messages,
-             skipped = p.skipped + v.skipped, bytes = p.bytes + v.bytes, moved_at = pg_catalog.clock_timestamp()
-        FROM (VALUES ${rows.join(', ')})
-          AS v (partition, expected, next, leader_epoch, owner_epoch, messages, skipped, bytes)
-       WHERE p.consumer_id = ${claim.consumerId} AND p.partition = v.partition AND p.next_offset = v.expected
-         AND p.owner_epoch = v.owner_epoch AND p.config_version = ${claim.version}
-         AND p.cluster_id = ${literal(claim.clusterId)} AND p.topic_id = ${literal(claim.topicId)}
-         AND EXISTS (SELECT FROM millrace.consumer AS c
-                      WHERE c.id = p.consumer_id AND c.version = ${claim.version} AND c.wanted = 'running')
-         AND NOT EXISTS (SELECT FROM millrace.failure AS f
-                          WHERE f.consumer_id = p.consumer_id AND f.version = ${claim.version})
-      RETURNING 1)
-    SELECT pg_catalog.count(*) AS count, millrace.needs_check(${argumentsOf(target)}) AS unsure
-      FROM moved`
+/** Before the transaction: what the session needs in order to load for this consumer. */
+export async function prepare(session: Session, plan: ConsumerPlan): Promise<void> {
+  await session.cleanFor(plan.direct || plan.target.owner === session.user ? null : plan.target.owner)
+  if (!plan.direct) await Staging.in(session, plan.staged)
+}
+
+/** Within the transaction. Afterwards a direct load has left the owner's role on. */
+export async function loadRows(session: Session, plan: ConsumerPlan, batch: Batch): Promise<void> {
+  if (!plan.direct) {
+    const staging = await Staging.in(session, plan.staged)
+    await staging.fill(batch.segments)
+    await staging.loadAll()
+    return
+  }
+  for (const segment of batch.segments) {
+    await session.copyIn(
+      `${enterRole(session, plan.target)}${plan.format.copyStatement(segment)}`,
+      segment.chunks,
+    )
+  }
+}
+
+/** `unsure`: something about it may be in other hands than when the plan was made. */
+export type TargetState = 'same' | 'changed' | 'unsure'
+
+/** An expression that tells it. */
+export function targetState({ direct, target }: ConsumerPlan): string {
+  const [schema, name] = [literal(target.schema), literal(target.name)]
+  const unsure = direct ? `WHEN millrace.needs_check(${argumentsOf(target)}) THEN 'unsure'` : ''
+  return `CASE WHEN ${fingerprintOf(schema, name)} IS DISTINCT FROM ${literal(target.fingerprint)} THEN 'changed' ${unsure} ELSE 'same' END`
 }
 
 /**
- * Checks the relation under a lock, so that what is found holds until the end. The lock is taken as whoever may insert.
- * @throws TargetRefused
+ * Where the plan may no longer be right, checks the relation under a lock, so that what is found holds until the end.
+ * The lock is taken as whoever may insert.
+ * @throws TargetChanged
  */
-async function checkTarget(session: Session, target: Target): Promise<void> {
-  const [problem] = await session.script<{ code: string; message: string }>(
+export async function checkTarget(session: Session, target: Target, state: TargetState): Promise<void> {
+  if (state === 'changed') throw new TargetChanged('the relation was altered')
+  if (state === 'same') return
+  const [found] = await session.script<{ way: string; message: string | null }>(
     `SET LOCAL ROLE ${identifier(target.owner)};
      SELECT millrace.lock_target(${literal(target.schema)}, ${literal(target.name)});
      RESET ROLE;
-     SELECT code, message FROM millrace.target_problem(${argumentsOf(target)})`,
+     SELECT way, message FROM millrace.loading_way(${argumentsOf(target)}, false)`,
   )
-  if (problem) throw new TargetRefused(problem.code, problem.message)
+  if (found?.way !== 'direct') throw new TargetChanged(found?.message ?? 'the relation is gone')
 }
 
-/** Of needs_check and target_problem. */
+/** Of needs_check and loading_way. */
 function argumentsOf({ schema, name, ownerOid }: Target): string {
   return `${literal(schema)}, ${literal(name)}, ${ownerOid}::oid`
 }
@@ -121,3 +107,6 @@ function enterRole(session: Session, target: Target): string {
   const role = target.owner === session.user ? '' : `SET LOCAL ROLE ${identifier(target.owner)};`
   return `SELECT pg_catalog.set_config('search_path', ${literal(session.ownSearchPath)}, true);${role}`
 }
+
+/** Back from there. */
+export const leaveRole = `RESET ROLE; SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)`

@@ -25,7 +25,6 @@ export interface PipelineSettings {
   retry: { min: number; max: number }
   metadataInterval: number
   takeoverGrace: number
-  synchronousCommit: string
 }
 
 export interface PipelineParts extends SharedParts {
@@ -61,6 +60,9 @@ const takeoverPatience = 10_000
 
 const noPositions: ReadonlyMap<number, ClaimedPartition> = new Map()
 
+/** Milliseconds between two lines of the log about messages that could not be loaded. */
+const quiet = 10_000
+
 /** Failures that stay until somebody acts. */
 const finalCodes: readonly string[] = [
   'topic-recreated',
@@ -78,6 +80,8 @@ export class Pipeline {
   #trouble: { code: string; detail: string } | null = null
   #assignment: Assignment | null = null
   #loadedMessages = 0
+  /** Since that was last said. */
+  #rejected = { messages: 0, transactionIds: 0, quietUntil: 0 }
 
   constructor(parts: PipelineParts) {
     this.#parts = parts
@@ -225,6 +229,10 @@ export class Pipeline {
           break
         case 'stream-ended':
           if (letter.end.reason === 'topic-gone') throw new Changed()
+          if (letter.end.reason === 'target-changed') {
+            this.#parts.log.info({ consumer: this.spec.id }, 'the relation has changed: looking at it again')
+            await read()
+          }
           if (letter.end.reason === 'failed') {
             await this.#fail(letter.end.failure)
             return
@@ -254,10 +262,10 @@ export class Pipeline {
         partitions,
         ownership: this.#ownership(),
         retry: settings.retry,
-        synchronousCommit: settings.synchronousCommit,
         onLoaded: (spans) => {
           for (const span of spans) this.#loadedMessages += span.messages
         },
+        onRejected: (messages, transactionIds) => this.#noteRejected(messages, transactionIds),
         onWatermarks: (marks) => this.#watermarks.set(marks.partition, marks),
         onRetry: (error) => this.#troubled(error),
         onRecovered: () => this.#recover(),
@@ -273,6 +281,26 @@ export class Pipeline {
       'reading',
     )
     return this.#assignment.isPartial
+  }
+
+  /** Says how many messages could not be loaded, once in a while. */
+  #noteRejected(messages: number, transactionIds: number): void {
+    const rejected = this.#rejected
+    rejected.messages += messages
+    rejected.transactionIds += transactionIds
+    if (rejected.messages === 0 || performance.now() < rejected.quietUntil) return
+    const { spec, log } = this.#parts
+    log.warn(
+      {
+        consumer: spec.id,
+        topic: spec.topic,
+        messages: rejected.messages,
+        onError: spec.onError,
+        transactionIds: rejected.transactionIds,
+      },
+      'messages could not be loaded',
+    )
+    this.#rejected = { messages: 0, transactionIds: 0, quietUntil: performance.now() + quiet }
   }
 
   async #endAssignment(): Promise<void> {

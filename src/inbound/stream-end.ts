@@ -4,7 +4,8 @@
 import { MillraceError } from '../errors.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { RejectedMessage } from './batch.ts'
-import { TargetRefused } from './loader.ts'
+import { TargetChanged } from './loader.ts'
+import { DefersCode } from './staging.ts'
 
 /** Stands in the database, and stops the consumer until it is begun again. */
 export interface Failure {
@@ -18,6 +19,7 @@ export type StreamEnd =
   | { reason: 'stopped' }
   | { reason: 'lost' }
   | { reason: 'topic-gone' }
+  | { reason: 'target-changed' }
   | { reason: 'failed'; failure: Failure }
 
 /** The position moved under us: the batch is not continued from what is stored. */
@@ -38,6 +40,7 @@ export class Rejected extends Error {
 export function endOf(error: unknown, topic: string, aborted: boolean): StreamEnd {
   if (aborted && (error as Error).name === 'AbortError') return { reason: 'stopped' }
   if (error instanceof PositionLost) return { reason: 'lost' }
+  if (error instanceof TargetChanged) return { reason: 'target-changed' }
   return { reason: 'failed', failure: failureOf(error, topic) }
 }
 
@@ -57,7 +60,7 @@ function failureOf(error: unknown, topic: string): Failure {
 /** What concerns no message but the relation, or this program. */
 function refusal(error: unknown, topic: string): MillraceError {
   const reason = error instanceof Error ? error.message : String(error)
-  if (error instanceof TargetRefused) return new MillraceError('target-refused', { topic, reason })
+  if (error instanceof DefersCode) return new MillraceError('relation-defers-code', { topic, reason })
   const sqlstate = sqlstateOf(error)
   const code = sqlstate === undefinedTable ? 'relation-missing' : sqlstate ? 'target-refused' : 'internal'
   return new MillraceError(code, { topic, reason, sqlstate, cause: error })

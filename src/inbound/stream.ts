@@ -3,27 +3,28 @@
 // message cannot be loaded; anything that may pass by itself it waits out.
 
 import type { ChunkPool } from '../formats/chunk-pool.ts'
-import type { Format } from '../formats/format.ts'
 import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
-import type { FetchedSpan, LoadedSpan } from './batch.ts'
+import type { LoadedSpan } from './batch.ts'
 import type { Claim } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { Delivery } from './delivery.ts'
 import type { Fetched, Reading, Watermarks } from './fetch-loop.ts'
 import { Handover } from './handover.ts'
+import type { ConsumerPlan } from './load-plan.ts'
 import type { MemoryAccount, MemoryBudget } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
 import { readPartitions, type TopicSource } from './reader.ts'
 import { endOf, type StreamEnd } from './stream-end.ts'
-import type { Target } from './target.ts'
+import type { FetchedSpan } from './walk.ts'
 
 export interface StreamParts {
   spec: ConsumerSpec
   claim: Claim
   source: TopicSource
-  target: Target
-  format: Format
+  plan: ConsumerPlan
+  /** Whether the relation is another one by now than the plan was made for. */
+  hasChanged: () => Promise<boolean>
   sessions: SessionPool
   chunks: ChunkPool
   budget: MemoryBudget
@@ -32,6 +33,8 @@ export interface StreamParts {
   retry: { min: number; max: number }
   meter: Meter
   onLoaded: (spans: LoadedSpan[]) => void
+  /** Messages that could not be loaded were kept or counted. */
+  onRejected: (messages: number, transactionIds: number) => void
   onWatermarks: (marks: Watermarks) => void
   /** Waiting to try again; the error says what for. */
   onRetry: (error: unknown) => void
@@ -125,7 +128,7 @@ export class Stream {
         }
         const { batch, rest } = built.value
         if (isOver()) this.#delivery.discard(batch)
-        else delivering = this.#delivery.deliver(batch).catch(fail)
+        else delivering = this.#delivery.deliver(batch, left).catch(fail)
         left = rest
       }
       delivering = delivering.then(() => this.#release([inHand]))

@@ -44,3 +44,18 @@ export function verdictOf(sqlstate: string | undefined): Verdict {
   if (sqlstate === undefined) return 'retry'
   return byCode[sqlstate] ?? byClass[sqlstate.slice(0, 2)] ?? 'person'
 }
+
+/** The same decision in SQL, for loops inside the server: whether the SQLSTATE in `expression` is `message`. */
+export function messageClauses(expression: string): string {
+  const codes = (verdict: (found: Verdict) => boolean) =>
+    Object.entries(byCode).flatMap(([code, found]) => (verdict(found) ? [`'${code}'`] : []))
+  const classes = Object.entries(byClass).flatMap(([name, found]) =>
+    found === 'message' ? [`'${name}'`] : [],
+  )
+  const yes = codes((found) => found === 'message')
+  const no = codes((found) => found !== 'message')
+  return (
+    `(pg_catalog.left(${expression}, 2) IN (${classes.join(', ')}) AND ${expression} NOT IN (${no.join(', ')}))` +
+    ` OR ${expression} IN (${yes.join(', ')})`
+  )
+}

@@ -34,3 +34,9 @@ export function before<S extends Span>(spans: S[], index: number, offset: bigint
   const cut = { ...(spans[index] as S), to: offset, leaderEpoch: -1 }
   return [...spans.slice(0, index), ...(cut.to > cut.from ? [cut] : [])]
 }
+
+/** What comes after `offset` of the span at `index`. */
+export function after<S extends Span>(spans: S[], index: number, offset: bigint): S[] {
+  const cut = { ...(spans[index] as S), from: offset + 1n }
+  return [...(cut.to > cut.from ? [cut] : []), ...spans.slice(index + 1)]
+}

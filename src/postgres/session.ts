@@ -6,7 +6,7 @@ import type pg from 'pg'
 import type { QueryResultRow } from 'pg'
 import { type ConnectOptions, connect } from './connection.ts'
 import { CopyIn } from './copy.ts'
-import { identifier } from './literal.ts'
+import { identifier, literal } from './literal.ts'
 
 export class Session {
   readonly #client: pg.Client
@@ -19,9 +19,18 @@ export class Session {
   readonly user: string
   /** The search path that this role has here by itself: user code that a load fires expects it. */
   readonly ownSearchPath: string
+  /** Undoes what code of others has set in this session; the transaction goes on. */
+  readonly resetScript: string
+  /** What its users made in it and find again, by a key of theirs. Gone after `forget`. */
+  readonly keepsakes = new Map<unknown, unknown>()
+  #tenant: string | null = null
 
-  private constructor(client: pg.Client, facts: SessionFacts) {
+  private constructor(client: pg.Client, facts: SessionFacts, settings: Record<string, string>) {
     this.#client = client
+    const calls = Object.entries(settings).map(
+      ([name, value]) => `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`,
+    )
+    this.resetScript = `RESET ALL; SELECT ${calls.join(', ')}`
     this.pid = facts.pid
     this.startedAt = facts.started_at
     this.serverVersion = facts.version
@@ -48,10 +57,8 @@ export class Session {
     try {
       const { rows } = await client.query<SessionFacts>(factsQuery)
       const facts = rows[0] as SessionFacts
-      const session = new Session(client, facts)
-      for (const [name, value] of Object.entries({ ...sessionSettings(facts.version), ...settings })) {
-        await client.query('SELECT pg_catalog.set_config($1, $2, false)', [name, value])
-      }
+      const session = new Session(client, facts, { ...sessionSettings(facts.version), ...settings })
+      await client.query(session.resetScript)
       return session
     } catch (error) {
       void client.end().catch(() => {})
@@ -100,6 +107,30 @@ export class Session {
     })
   }
 
+  /**
+   * Code of a role runs in this session from now on. What another role's code may have left (temporary tables that
+   * hide others, settings, prepared statements) is gone then.
+   * @param tenant the role; null: trusted code alone
+   */
+  async cleanFor(tenant: string | null): Promise<void> {
+    if (this.#tenant === tenant) return
+    if (this.#tenant !== null) await this.forget()
+    this.#tenant = tenant
+  }
+
+  /** As if it had just been opened. */
+  async forget(): Promise<void> {
+    await this.#client.query('DISCARD ALL')
+    await this.#client.query(this.resetScript)
+    this.keepsakes.clear()
+  }
+
+  /** Ends it: something is wrong with it. Its transaction is rolled back. */
+  discard(reason: Error): void {
+    this.#lost ??= reason
+    void this.#client.end().catch(() => {})
+  }
+
   close(): void {
     this.#lost ??= new Error('the session is closed')
     void this.#client.end().catch(() => {})
@@ -127,6 +158,7 @@ const factsQuery = `
  */
 function sessionSettings(version: number): Record<string, string> {
   return {
+    search_path: 'pg_catalog, pg_temp',
     statement_timeout: '0',
     idle_in_transaction_session_timeout: '0',
     standard_conforming_strings: 'on',

@@ -5,8 +5,9 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { ChunkPool } from '../../src/formats/chunk-pool.ts'
 import { createFormat } from '../../src/formats/format.ts'
-import { type Batch, buildBatch, type FetchedSpan, giveBack } from '../../src/inbound/batch.ts'
+import { type Batch, buildBatch, giveBack } from '../../src/inbound/batch.ts'
 import { MemoryBudget } from '../../src/inbound/memory-budget.ts'
+import type { FetchedSpan } from '../../src/inbound/walk.ts'
 import { readRecordBatches } from '../../src/kafka/record-batch.ts'
 import { batchBytes, type LoggedBatch } from '../kafka/log-segment.ts'
 
@@ -23,7 +24,7 @@ const format = createFormat({
 const budget = new MemoryBudget(1_000_000).account()
 
 function build(spans: FetchedSpan[], maxBytes = Number.MAX_SAFE_INTEGER) {
-  return buildBatch(spans, { format, pool: new ChunkPool(), budget, maxBytes })
+  return buildBatch(spans, { topic: 't', format, pool: new ChunkPool(), budget, maxBytes })
 }
 
 function spanOf(partition: number, batches: LoggedBatch[], from?: bigint, leaderEpoch = 0): FetchedSpan {
@@ -170,7 +171,13 @@ test('built in pieces of any size, every message is there once and in order (pro
         const covered = new Map<number, bigint>()
         let left = spans
         while (left.length > 0) {
-          const { batch, rest } = await buildBatch(left, { format, pool, budget, maxBytes: limit })
+          const { batch, rest } = await buildBatch(left, {
+            topic: 't',
+            format,
+            pool,
+            budget,
+            maxBytes: limit,
+          })
           lines.push(...linesOf(batch))
           for (const span of batch.spans) {
             assert.equal(span.from, covered.get(span.partition) ?? 100n, 'one piece continues the other')

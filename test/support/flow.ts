@@ -172,3 +172,25 @@ export async function untilRows(db: Database, sql: string, expected: unknown[][]
   }
   await eventually(`rows of ${sql}`, there).catch(() => assert.deepEqual(found, expected))
 }
+
+export type ConsumeOptions = Record<string, string | number | bigint | boolean | string[] | object | null>
+
+/** millrace.consume as somebody would type it, from the beginning. @returns the consumer's id */
+export async function consume(
+  db: { query(sql: string, parameters?: unknown[]): Promise<{ rows: Record<string, unknown>[] }> },
+  topic: string,
+  into: string | null,
+  options: ConsumeOptions = {},
+): Promise<string> {
+  const all: ConsumeOptions = { start_offset: -2, ...options }
+  const named = Object.keys(all).map((name, index) => `, ${name} := $${index + 3}`)
+  const values = Object.values(all).map((value) =>
+    value !== null && typeof value === 'object' && !Array.isArray(value) ? JSON.stringify(value) : value,
+  )
+  const { rows } = await db.query(`SELECT millrace.consume($1, $2${named.join('')}) AS id`, [
+    topic,
+    into,
+    ...values,
+  ])
+  return String(rows[0]?.id)
+}

@@ -1,0 +1,123 @@
+// The transaction of a batch in which something fails: positions, what is good, what is kept of the rest, COMMIT.
+
+import { MillraceError } from '../errors.ts'
+import { failpoint } from '../failpoint.ts'
+import type { ChunkPool } from '../formats/chunk-pool.ts'
+import type { Session } from '../postgres/session.ts'
+import { sqlstateOf } from '../postgres/sqlstate.ts'
+import type { BatchCounts, LoadedSpan } from './batch.ts'
+import type { Claim } from './claim.ts'
+import type { ConsumerSpec } from './consumer.ts'
+import { type Reject, writeDeadLetters } from './dead-letter.ts'
+import type { ConsumerPlan } from './load-plan.ts'
+import { checkTarget, prepare, type TargetState, targetState } from './loader.ts'
+import type { MemoryAccount } from './memory-budget.ts'
+import { addCounts, beginAndMove } from './position-move.ts'
+import { type Salvaged, salvage } from './salvage.ts'
+import { Staging } from './staging.ts'
+import type { FetchedSpan } from './walk.ts'
+
+export interface SalvageLoadParts {
+  session: Session
+  spec: ConsumerSpec
+  claim: Claim
+  plan: ConsumerPlan
+  chunks: ChunkPool
+  budget: MemoryAccount
+  expectsMany: boolean
+}
+
+export interface SalvageLoad extends Salvaged {
+  /** What was loaded, and how much of it. */
+  spans: LoadedSpan[]
+}
+
+/**
+ * @returns null when the stored position is not the one that this continues; nothing was written then
+ * @throws Damaged, DeadLettersFull as a MillraceError, PostgreSQL's error
+ */
+export async function loadSalvaging(
+  spans: FetchedSpan[],
+  parts: SalvageLoadParts,
+): Promise<SalvageLoad | null> {
+  const { session, spec, claim, plan } = parts
+  await prepare(session, plan)
+  const staging = await stagingFor(session, plan)
+  try {
+    const uncountedSpans = spans.map(uncounted)
+    const { moved, answer } = await beginAndMove<TargetState>(
+      session,
+      claim,
+      uncountedSpans,
+      targetState(plan),
+    )
+    if (!moved) {
+      await session.rollback()
+      return null
+    }
+    failpoint('inbound.after-position')
+    await checkTarget(session, plan.target, answer)
+    const salvaged = await salvage(spans, { ...parts, staging })
+    failpoint('inbound.after-copy')
+    if (spec.onError === 'dead_letter') {
+      await checkRoom(session, spec, salvaged.rejects.length)
+      await writeDeadLetters(session, spec, salvaged.rejects, spans, {
+        topic: spec.topic,
+        budget: parts.budget,
+        pool: parts.chunks,
+      })
+    }
+    const counts = countsOf(salvaged)
+    await addCounts(session, claim, counts)
+    failpoint('inbound.before-commit')
+    await session.script('COMMIT')
+    failpoint('inbound.after-commit')
+    const none = { messages: 0, skipped: 0, bytes: 0, deadLetters: 0 }
+    return { ...salvaged, spans: spans.map((span) => ({ ...span, ...(counts.get(span.partition) ?? none) })) }
+  } catch (error) {
+    await session.rollback()
+    throw error
+  }
+}
+
+/** A role without the right to temporary tables is served all the same, more slowly. */
+async function stagingFor(session: Session, plan: ConsumerPlan): Promise<Staging | null> {
+  if (!plan.staged.exploded) return null
+  try {
+    const staging = await Staging.in(session, plan.staged)
+    await staging.prepareSalvage()
+    return staging
+  } catch (error) {
+    if (plan.direct && sqlstateOf(error) === insufficientPrivilege) return null
+    throw error
+  }
+}
+
+const insufficientPrivilege = '42501'
+
+/** @throws MillraceError dead-letters-full */
+async function checkRoom(session: Session, spec: ConsumerSpec, needed: number): Promise<void> {
+  if (needed === 0) return
+  const [row] = await session.script<{ room: string }>(`SELECT millrace.dead_letter_room(${spec.id}) AS room`)
+  if (Number(row?.room) < needed)
+    throw new MillraceError('dead-letters-full', { topic: spec.topic, room: row?.room, needed })
+}
+
+function uncounted(span: FetchedSpan): LoadedSpan {
+  return { ...span, messages: 0, skipped: 0, bytes: 0 }
+}
+
+function countOf({ counts }: Salvaged, partition: number): BatchCounts {
+  return counts.get(partition) ?? { messages: 0, skipped: 0, bytes: 0 }
+}
+
+function countsOf(salvaged: Salvaged): Map<number, BatchCounts & { deadLetters: number }> {
+  const rejected = Map.groupBy(salvaged.rejects, (reject: Reject) => reject.partition)
+  const partitions = new Set([...salvaged.counts.keys(), ...rejected.keys()])
+  return new Map(
+    [...partitions].map((partition) => [
+      partition,
+      { ...countOf(salvaged, partition), deadLetters: rejected.get(partition)?.length ?? 0 },
+    ]),
+  )
+}

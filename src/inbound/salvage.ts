@@ -1,0 +1,277 @@
+// A batch in which something cannot be loaded, in one transaction all the same: what is good goes in, what is not is
+// kept or counted, and the positions move past both. While failures are few the batch is halved until each stands
+// alone; when they are many the server goes through the messages one by one.
+
+import { MillraceError } from '../errors.ts'
+import type { ChunkPool } from '../formats/chunk-pool.ts'
+import type { Segment } from '../formats/format.ts'
+import type { WalkedRecord } from '../kafka/walked-record.ts'
+import { after, isSingle, split } from '../pipeline/span.ts'
+import type { Session } from '../postgres/session.ts'
+import { sqlstateOf } from '../postgres/sqlstate.ts'
+import { type Batch, type BatchCounts, buildBatch, giveBack, type RejectedMessage } from './batch.ts'
+import type { ConsumerSpec } from './consumer.ts'
+import type { Reject } from './dead-letter.ts'
+import type { ConsumerPlan } from './load-plan.ts'
+import { leaveRole, loadRows } from './loader.ts'
+import type { MemoryAccount } from './memory-budget.ts'
+import type { Staging } from './staging.ts'
+import { verdictOn } from './verdict.ts'
+import { type FetchedSpan, Pace, placeOf, walkBatch } from './walk.ts'
+
+export interface SalvageParts {
+  session: Session
+  spec: ConsumerSpec
+  plan: ConsumerPlan
+  /** Prepared for salvage; null where the owner may have no temporary table: then there is halving alone. */
+  staging: Staging | null
+  chunks: ChunkPool
+  budget: MemoryAccount
+  /** Most of what came lately failed: do not begin with halving. */
+  expectsMany: boolean
+}
+
+export interface Salvaged {
+  rejects: Reject[]
+  counts: Map<number, BatchCounts>
+  /** Transaction ids that subtransactions have taken. */
+  transactionIds: number
+  /** Messages were taken one by one. */
+  many: boolean
+}
+
+/** A record batch that cannot be read: no message of it is known, so none can be kept. */
+export class Damaged extends Error {
+  readonly rejected: RejectedMessage
+
+  constructor(rejected: RejectedMessage) {
+    super(rejected.reason)
+    this.rejected = rejected
+  }
+}
+
+/** Codes of what is wrong with a record batch rather than with a message. */
+const damages: readonly string[] = [
+  'record-batch-corrupt',
+  'record-batch-unsupported',
+  'compression-unsupported',
+  'message-too-large',
+]
+
+/** Failures in one batch after which halving is given up. */
+const few = 3
+
+/**
+ * Loads what can be loaded of the spans, in the open transaction.
+ * @throws Damaged; PostgreSQL's error where it is not about a message
+ */
+export async function salvage(spans: FetchedSpan[], parts: SalvageParts): Promise<Salvaged> {
+  const run = new Salvage(parts)
+  await run.take(spans)
+  return run.outcome
+}
+
+class Salvage {
+  readonly outcome: Salvaged = { rejects: [], counts: new Map(), transactionIds: 0, many: false }
+  readonly #parts: SalvageParts
+  readonly #pace = new Pace()
+
+  constructor(parts: SalvageParts) {
+    this.#parts = parts
+  }
+
+  async take(spans: FetchedSpan[]): Promise<void> {
+    const pieces = [spans]
+    for (let piece = pieces.pop(); piece; piece = pieces.pop()) {
+      if (piece.length === 0) continue
+      const many = this.#parts.expectsMany || this.outcome.rejects.length >= few
+      if (many && this.#parts.staging) await this.#oneByOne(piece, this.#parts.staging)
+      else pieces.push(...(await this.#halve(piece)))
+    }
+  }
+
+  /** Loads the piece, or tells which parts of it are left to load, the last one first. */
+  async #halve(piece: FetchedSpan[]): Promise<FetchedSpan[][]> {
+    const batch = await this.#build(piece)
+    const left: FetchedSpan[][] = []
+    try {
+      if (batch.rejected) {
+        left.push(beyond(piece, batch.rejected))
+        this.#refuse(batch.rejected)
+      }
+      if (batch.spans.length === 0) return left
+      const error = await this.#attempt(() => this.#load(batch))
+      if (error === null) for (const span of batch.spans) this.#count(span.partition, span)
+      else if (isSingle(batch.spans)) this.#reject(batch.spans[0] as FetchedSpan, error)
+      else left.push(...split<FetchedSpan>(batch.spans).reverse())
+      return left
+    } finally {
+      giveBack(batch, this.#parts.chunks)
+      this.#parts.budget.release(batch.size)
+    }
+  }
+
+  async #build(piece: FetchedSpan[]): Promise<Batch> {
+    const { spec, plan, chunks, budget } = this.#parts
+    const parts = {
+      topic: spec.topic,
+      format: plan.format,
+      pool: chunks,
+      budget,
+      maxBytes: Number.MAX_SAFE_INTEGER,
+    }
+    const { batch } = await buildBatch(piece.map(trimmed), parts)
+    budget.add(batch.size)
+    return batch
+  }
+
+  async #load(batch: Batch): Promise<void> {
+    const { session, plan } = this.#parts
+    await loadRows(session, plan, batch)
+    // what waits for COMMIT would fail everything there
+    if (plan.direct) await session.script(`SET CONSTRAINTS ALL IMMEDIATE; ${leaveRole}`)
+  }
+
+  /** Conversion first, which writes nothing for what fails; then all the rest at once, or message by message. */
+  async #oneByOne(piece: FetchedSpan[], staging: Staging): Promise<void> {
+    const { chunks, budget } = this.#parts
+    const exploded = await this.#explode(piece)
+    this.outcome.many = true
+    budget.add(exploded.bytes)
+    try {
+      const unreadable = await this.#attempt(async () => {
+        await staging.fillRaw(exploded.segments)
+        await staging.convert()
+      })
+      if (unreadable) {
+        // bytes that are no text in the messages' encoding
+        if (isSingle(piece)) this.#reject(piece[0] as FetchedSpan, unreadable)
+        else for (const part of split(piece)) await this.#oneByOne(part, staging)
+        return
+      }
+      const failed = await staging.takeFailed()
+      if (await this.#attempt(() => staging.loadAll())) {
+        this.outcome.transactionIds += exploded.messages - failed.length
+        await staging.loadEach()
+        failed.push(...(await staging.takeFailed()))
+      }
+      for (const { tag, sqlstate, reason } of failed) {
+        this.#rejectTag(piece, tag, { code: 'message-rejected', sqlstate, reason })
+      }
+      for (const { tag, ...why } of exploded.refused) this.#rejectTag(piece, tag, why)
+      for (const [partition, counts] of exploded.counts) this.#count(partition, counts)
+    } finally {
+      giveBack(exploded, chunks)
+      budget.release(exploded.bytes)
+    }
+  }
+
+  async #explode(piece: FetchedSpan[]): Promise<Exploded> {
+    const { spec, plan, chunks, budget } = this.#parts
+    const exploder = plan.staged.exploded.exploder(chunks)
+    const refused: Exploded['refused'] = []
+    const counts: Exploded['counts'] = new Map()
+    const sink = {
+      appendRecord(record: WalkedRecord) {
+        const refusal = exploder.appendRecord(record)
+        if (refusal) refused.push({ tag: record.tag, ...refusal })
+      },
+    }
+    for (const [index, span] of piece.map(trimmed).entries()) {
+      for (const batch of span.batches) {
+        const walked = await this.#undamaged(span, () =>
+          walkBatch(batch, span, index, { topic: spec.topic, budget }, this.#pace, {
+            step: (walk, record, bytes) => walk.walkRecords(sink, record, bytes),
+            isOver: () => false,
+          }),
+        )
+        add(counts, span.partition, walked)
+      }
+    }
+    const { segments, messages, bytes } = exploder.finish()
+    return { segments, messages, bytes, refused, counts }
+  }
+
+  async #undamaged<T>(span: FetchedSpan, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof MillraceError) || !damages.includes(error.code)) throw error
+      const offset = (error.facts.offset as bigint | undefined) ?? span.from
+      throw new Damaged({ partition: span.partition, offset, code: error.code, reason: error.message })
+    }
+  }
+
+  /** @returns PostgreSQL's error where it is about a message: then nothing was done */
+  async #attempt(work: () => Promise<void>): Promise<Error | null> {
+    const { session } = this.#parts
+    await session.script('SAVEPOINT millrace')
+    this.outcome.transactionIds++
+    try {
+      await work()
+      await session.script('RELEASE SAVEPOINT millrace')
+      return null
+    } catch (error) {
+      if (verdictOn(error) !== 'message') throw error
+      await session.script('ROLLBACK TO SAVEPOINT millrace; RELEASE SAVEPOINT millrace')
+      return error as Error
+    }
+  }
+
+  /** @throws Damaged */
+  #refuse(rejected: RejectedMessage): void {
+    if (damages.includes(rejected.code)) throw new Damaged(rejected)
+    this.#add({ ...rejected, sqlstate: null })
+  }
+
+  #reject({ partition, from }: FetchedSpan, error: Error): void {
+    const sqlstate = sqlstateOf(error) ?? null
+    this.#add({ partition, offset: from, code: 'message-rejected', sqlstate, reason: error.message })
+  }
+
+  #rejectTag(piece: FetchedSpan[], tag: number, why: Pick<Reject, 'code' | 'sqlstate' | 'reason'>): void {
+    const { index, offset } = placeOf(tag, piece)
+    const { partition } = piece[index] as FetchedSpan
+    this.#add({ partition, offset, ...why })
+    // it was counted with those that were walked
+    this.#count(partition, { messages: -1, skipped: 0, bytes: 0 })
+  }
+
+  #add(reject: Reject): void {
+    this.outcome.rejects.push(reject)
+  }
+
+  #count(partition: number, counts: BatchCounts): void {
+    add(this.outcome.counts, partition, counts)
+  }
+}
+
+interface Exploded {
+  segments: Segment[]
+  messages: number
+  bytes: number
+  refused: { tag: number; code: string; sqlstate: string | null; reason: string }[]
+  counts: Map<number, BatchCounts>
+}
+
+function add(counts: Map<number, BatchCounts>, partition: number, more: BatchCounts): void {
+  const { messages, skipped, bytes } = counts.get(partition) ?? { messages: 0, skipped: 0, bytes: 0 }
+  counts.set(partition, {
+    messages: messages + more.messages,
+    skipped: skipped + more.skipped,
+    bytes: bytes + more.bytes,
+  })
+}
+
+/** Without the record batches that are outside the span. */
+function trimmed(span: FetchedSpan): FetchedSpan {
+  const batches = span.batches.filter((batch) => batch.lastOffset >= span.from && batch.baseOffset < span.to)
+  return { ...span, batches }
+}
+
+function beyond(piece: FetchedSpan[], { partition, offset }: RejectedMessage): FetchedSpan[] {
+  const index = piece.findIndex(
+    (span) => span.partition === partition && offset >= span.from && offset < span.to,
+  )
+  return after(piece, index, offset)
+}
