@@ -52,7 +52,6 @@ export class ConsumerMeter implements Meter, ConsumerCounts {
       messages += span.messages
       bytes += span.bytes
       this.skipped += span.skipped
-      this.deadLetters += span.deadLetters ?? 0
     }
     this.messages += messages
     this.bytes += bytes
@@ -62,6 +61,11 @@ export class ConsumerMeter implements Meter, ConsumerCounts {
     this.#histograms.messages.observe(messages)
     this.#histograms.bytes.observe(bytes)
     this.#histograms.seconds.observe(seconds)
+  }
+
+  rejected(messages: number, kept: boolean): void {
+    if (kept) this.deadLetters += messages
+    else this.skipped += messages
   }
 
   retried(error: unknown): void {

@@ -45,13 +45,13 @@ const consumersQuery = `
      AND NOT EXISTS (SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version)
    ORDER BY c.id`
 
-/** The others, for whoever watches the daemon. */
+/** The others, for whoever watches the daemon. What has no topic of its own only brings forth those that have one. */
 const restingQuery = `
-  SELECT c.id, c.cluster, c.topic, c.target_schema AS schema, c.target_name AS name, f.code,
+  SELECT c.id, c.cluster, c.topic, c.target_schema AS schema, coalesce(c.target_name, '') AS name, f.code,
          CASE WHEN c.wanted = 'running' THEN 'failed' ELSE 'stopped' END AS state
     FROM millrace.consumer AS c
     LEFT JOIN millrace.failure AS f ON f.consumer_id = c.id AND f.version = c.version AND c.wanted = 'running'
-   WHERE c.wanted <> 'running' OR f.consumer_id IS NOT NULL
+   WHERE c.topic IS NOT NULL AND (c.wanted <> 'running' OR f.consumer_id IS NOT NULL)
    ORDER BY c.id`
 
 const brokersQuery = `

@@ -76,7 +76,8 @@ export class Vitals implements DaemonView {
         id: facts.id,
         cluster: facts.cluster,
         topic: facts.topic,
-        target: `${facts.schema}.${facts.name}`,
+        // without a name, each message names its relation
+        target: `${facts.schema}.${facts.name || '*'}`,
         state: report.state,
         code: report.code,
         counts: meter,

@@ -6,7 +6,6 @@ import type { MillraceError } from '../errors.ts'
 export interface LoadedCounts {
   messages: number
   skipped: number
-  deadLetters?: number
   /** Of the values. */
   bytes: number
 }
@@ -14,6 +13,8 @@ export interface LoadedCounts {
 export interface Meter {
   /** A batch is committed. @param seconds from its connection to COMMIT */
   loaded(spans: Iterable<LoadedCounts>, seconds: number): void
+  /** Messages that could not be loaded were passed over. @param kept as dead letters */
+  rejected(messages: number, kept: boolean): void
   /** Something failed and is tried again. */
   retried(error: unknown): void
   /** The consumer is stopped. */

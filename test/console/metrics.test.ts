@@ -190,6 +190,24 @@ function namesIn(file: string): Set<string> {
   return new Set(text.match(/\b(?:millrace|process)_[a-z0-9_]+/g))
 }
 
+test('a consumer without one relation has a name, and a pattern is no consumer', async (t) => {
+  const db = await databaseFor(t)
+  await addBroker(db)
+  await db.query('CREATE TABLE target (n int)')
+  await db.query("SELECT millrace.pause(millrace.consume('routed', route_by_key := true))")
+  await db.query(`SELECT millrace.pause(millrace.consume("into" := 'target', topic_pattern := 'some-.*'))`)
+  const daemon = await watchedDaemon(t, db)
+  const found = await eventually('it is shown', async () => {
+    const all = await daemon.metrics()
+    return samplesOf(all, 'millrace_consumer_state', { topic: 'routed' }).length === 1 && all
+  })
+  const shown = samplesOf(found, 'millrace_consumer_state')
+  assert.deepEqual(
+    shown.map(({ labels }) => [labels.target, labels.state]),
+    [['public.*', 'stopped']],
+  )
+})
+
 /** Labels that Prometheus adds. */
 const ofPrometheus = ['instance', 'job']
 

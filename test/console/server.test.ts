@@ -56,7 +56,7 @@ test('pages, methods and paths', async (t) => {
     assert.equal((await ask(path)).status, 404, path)
   }
   for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
-    const refused = await ask('/metrics', { method, ...(method !== 'OPTIONS' && { body: 'x'.repeat(1e6) }) })
+    const refused = await ask('/metrics', { method, ...(method !== 'OPTIONS' && { body: 'x' }) })
     assert.equal(refused.status, 405, method)
     assert.equal(refused.headers.get('allow'), 'GET, HEAD')
   }
