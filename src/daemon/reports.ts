@@ -2,8 +2,9 @@
 // at the most, so that a thousand idle consumers write nothing.
 
 import { hostname } from 'node:os'
+import type { PipelineReport } from '../inbound/condition.ts'
 import type { Watermarks } from '../inbound/fetch-loop.ts'
-import type { Pipeline, PipelineReport } from '../inbound/pipeline.ts'
+import type { Pipeline } from '../inbound/pipeline.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import { version } from '../version.ts'
 

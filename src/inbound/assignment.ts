@@ -42,6 +42,7 @@ export interface AssignmentParts extends SharedParts {
   onWatermarks: (marks: Watermarks) => void
   onRetry: (error: unknown) => void
   onRecovered: () => void
+  onThrottled: (milliseconds: number) => void
   onStreamEnd: (end: StreamEnd) => void
 }
 
@@ -94,7 +95,11 @@ export class Assignment {
       ...parts,
       target,
       format,
-      source: { access: parts.access, describe: () => client.describe() },
+      source: {
+        access: parts.access,
+        describe: () => client.describe(),
+        offsets: (which) => client.offsets(which),
+      },
       onLoaded: (spans) => {
         assignment?.noteLoaded(spans)
         parts.onLoaded(spans)

@@ -37,6 +37,7 @@ export interface StreamParts {
   onRetry: (error: unknown) => void
   /** Going again after `onRetry`. */
   onRecovered: () => void
+  onThrottled: (milliseconds: number) => void
 }
 
 /** However large `maxbytes` is, one batch takes no more than this part of the memory budget. */
