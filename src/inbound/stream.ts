@@ -72,6 +72,8 @@ export class Stream {
 
   async run(): Promise<StreamEnd> {
     const reading = this.#read().finally(() => this.#handover.end())
+    // heard below, which may be long after: what is in hand is loaded first
+    reading.catch(() => {})
     try {
       await this.#write()
       return this.#stop.signal.aborted ? { reason: 'stopped' } : { reason: await reading }
