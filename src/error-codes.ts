@@ -308,6 +308,11 @@ const daemonCodes = {
       'start_offset {wanted} is outside what is there[ in partition {partition}][, reading starts at {offset}]',
     hint: 'A warning: the partition holds no such offset, so the nearest one was taken.',
   },
+  'start-partition-missing': {
+    origin: 'daemon',
+    message: 'the topic[ {topic}] has no partition {partition}, so nothing was moved there',
+    hint: 'A warning: the partition was named in start_partitions. When it is added, it is read from its beginning.',
+  },
   internal: {
     origin: 'daemon',
     message: 'a defect in millrace[: {reason}]',

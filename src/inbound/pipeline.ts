@@ -179,8 +179,9 @@ export class Pipeline {
     }
     this.#condition.enter('locating')
     const [start, end] = [await client.offsets('start'), await client.offsets('end')]
+    const at = located.time === null ? null : await client.offsetsAt(located.time)
     await evictOwners(shared, { ...this.#ownership(), consumerId: spec.id }, null, this.#stop.signal)
-    if (!(await shared.use((session) => locate(session, spec, { ...identity, start, end })))) {
+    if (!(await shared.use((session) => locate(session, spec, { ...identity, start, end, at })))) {
       await this.#waitForChange()
     }
   }
