@@ -76,7 +76,8 @@ test('some partitions are moved, the others stay', async (t) => {
 })
 
 test('to a moment: the first message of each partition that is not older, or the end', async (t) => {
-  const { db, topic, daemon } = await setUp(t)
+  // the messages are older than any retention
+  const { db, topic, daemon } = await setUp(t, { 'retention.ms': '-1' })
   const moment = (hour: number) => Date.UTC(2026, 0, 1, hour)
   await produce(topic, [
     { value: '1', partition: 0, timestamp: moment(1) },
