@@ -8,7 +8,8 @@ import type { ConsumerSpec } from './consumer.ts'
 
 /** What a pipeline tells about itself. */
 export interface PipelineReport {
-  state: State
+  /** `watching`: a topic pattern, which runs nothing itself. */
+  state: State | 'watching'
   code: string | null
   detail: string | null
 }

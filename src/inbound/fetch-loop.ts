@@ -83,9 +83,12 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
   // the broker fills a response in the order of the request: who was served goes to the end (KIP-41)
   let order = [...readings.keys()]
   let size = smallestFetch
+  // a record batch comes whole, whatever is asked for: where one was larger, the next one may be, too
+  let expected = 0
   while (!signal.aborted) {
-    size = await budget.reserve(size, signal)
-    let reserved = size
+    const granted = await budget.reserve(Math.max(size, Math.min(expected, budget.limit)), signal)
+    size = Math.min(size, granted)
+    let reserved = granted
     let memory: Buffer | null = null
     let throttle = 0
     try {
@@ -119,6 +122,7 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
       options.onHealthy()
       const served = new Set(spans.map((span) => span.partition))
       order = [...order.filter((partition) => !served.has(partition)), ...served]
+      expected = bytes > size ? bytes : 0
       // what a quota holds back says nothing of how much there is
       if (throttle === 0)
         size = bytes * 2 >= size ? Math.min(size * 4, options.maxBytes) : Math.max(smallestFetch, size >> 1)

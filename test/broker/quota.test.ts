@@ -55,7 +55,9 @@ test('throttle_time_ms is honoured and visible, and what comes late comes whole'
   // somebody raises the quota
   await limit(clientId)
   await untilPassed(db, topic, values.length, { deadline: 60_000 })
-  await untilRows(db, 'SELECT count(*)::int AS rows, count(DISTINCT value)::int AS values FROM received', [[160, 160]])
+  await untilRows(db, 'SELECT count(*)::int AS rows, count(DISTINCT value)::int AS values FROM received', [
+    [160, 160],
+  ])
   await untilState(db, topic, 'running')
   await eventually('it is not said for ever', async () => (await consumerOf(db, topic)).error_code === null)
 })
