@@ -108,6 +108,11 @@ const daemonCodes = {
       'the topic[ {topic}] was deleted and created again: its offsets are not the ones that were saved',
     hint: 'Begin the consumer again with an explicit start_offset.',
   },
+  'topic-id-missing': {
+    origin: 'daemon',
+    message: 'the brokers give no id for the topic[ {topic}]',
+    hint: 'Topics have ids from Kafka 2.8 on, with inter.broker.protocol.version 2.8 or later. The daemon tries again by itself.',
+  },
   'cluster-changed': {
     origin: 'daemon',
     message:
@@ -118,7 +123,19 @@ const daemonCodes = {
     origin: 'daemon',
     message:
       'offset {offset}[ of topic {topic}][ partition {partition}] is not there any more[: it holds {low} to {high}]',
-    hint: 'Retention removed messages before they were read. Begin again with an explicit start_offset (-2: the oldest).',
+    hint: 'Retention removed messages before they were read. Begin again with an explicit start_offset (-2: the oldest), or set on_offset_gap to earliest.',
+  },
+  'offset-beyond-end': {
+    origin: 'daemon',
+    message:
+      'offset {offset}[ of topic {topic}][ partition {partition}] lies above the end of the log[, which is at {high}]',
+    hint: 'Messages that were loaded are gone from Kafka. Compare the table, then begin again with an explicit start_offset.',
+  },
+  'offset-gap': {
+    origin: 'daemon',
+    message:
+      'offsets {from} to {to}[ of topic {topic}][ partition {partition}] were removed before they were read; reading goes on after them',
+    hint: 'A warning: on_offset_gap is earliest. The gap stands in millrace.batches. Give the topic a longer retention.',
   },
   'log-truncated': {
     origin: 'daemon',
@@ -149,6 +166,16 @@ const daemonCodes = {
     message: 'the consumer group[ {group}] gave the partitions away[: {reason}]',
     hint: 'The daemon was silent for too long or another one joined. It joins again by itself.',
   },
+  'group-refused': {
+    origin: 'daemon',
+    message: 'the consumer group[ {group}] does not take this daemon in[: {reason}]',
+    hint: 'Another program uses the group in another way. Give the consumer a group_id of its own, or none.',
+  },
+  'broker-throttled': {
+    origin: 'daemon',
+    message: 'the broker slows reading down[: topic {topic}]; a quota asks for it',
+    hint: 'Raise consumer_byte_rate or request_percentage of the user or client id (kafka-configs), or let it be slow.',
+  },
 
   // Messages
   'message-rejected': {
@@ -160,7 +187,7 @@ const daemonCodes = {
   'message-too-large': {
     origin: 'daemon',
     message:
-      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] is larger than the memory budget[ of {limit} bytes]',
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] is larger[, with {size} bytes,] than the memory budget[ of {limit} bytes]',
     hint: 'Raise daemon.memoryBudget (MILLRACE_DAEMON_MEMORY_BUDGET), or pass over the message with a start_offset past it.',
   },
   'trailing-backslash': {
@@ -285,6 +312,11 @@ const daemonCodes = {
     message:
       'start_offset {wanted} is outside what is there[ in partition {partition}][, reading starts at {offset}]',
     hint: 'A warning: the partition holds no such offset, so the nearest one was taken.',
+  },
+  'start-partition-missing': {
+    origin: 'daemon',
+    message: 'the topic[ {topic}] has no partition {partition}, so nothing was moved there',
+    hint: 'A warning: the partition was named in start_partitions. When it is added, it is read from its beginning.',
   },
   internal: {
     origin: 'daemon',

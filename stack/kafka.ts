@@ -1,6 +1,6 @@
 // One Kafka (KRaft: broker and controller in one process) on free ports of 127.0.0.1, with everything it
 // writes in one temporary folder. It comes back on the same ports with the same data after stop() and after
-// kill(), and leaves nothing after remove().
+// kill(), and leaves nothing after remove(). Several that make one cluster: kafka-cluster.ts.
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Admin } from '@platformatic/kafka'
 import { removeFolder, temporaryFolder } from './folder.ts'
 import { javaFolder, kafkaClassPath } from './kafka-jars.ts'
+import { brokerProperties, type Seat } from './kafka-properties.ts'
 import {
   prepareSecurity,
   type SecureListener,
@@ -27,6 +28,8 @@ export interface KafkaOptions {
   settings?: Record<string, string>
   /** Maximum heap of the broker in MB. */
   heap?: number
+  /** The JVM's option for its garbage collector; the serial one is the smallest. */
+  collector?: string
   /** Told what takes its time. */
   say?: (line: string) => void
 }
@@ -60,7 +63,9 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
     const security = await prepareSecurity(variants, folder, java)
     const port = options.port ?? (await freePort())
     const server = new Server({ ...options, port }, folder, security, join(java, 'java'), classPath)
-    await server.format()
+    const controllerPort = await freePort()
+    await server.configure({ id: 1, port, controllerPort, voters: [{ id: 1, port: controllerPort }] })
+    server.format()
     await server.start()
     return server
   } catch (error) {
@@ -69,7 +74,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
   }
 }
 
-class Server implements KafkaServer {
+export class Server implements KafkaServer {
   readonly port: number
   readonly folder: string
   readonly logFile: string
@@ -112,18 +117,21 @@ class Server implements KafkaServer {
     return this.#process.pid
   }
 
-  async format(): Promise<void> {
-    const properties = brokerProperties(this.folder, this.port, await freePort(), this.#security)
+  async configure(seat: Seat): Promise<void> {
+    const properties = brokerProperties(this.folder, seat, this.#security)
     const partitions = { 'num.partitions': String(this.#options.partitions ?? 4) }
     const lines = Object.entries({ ...properties, ...partitions, ...this.#options.settings })
     await writeFile(this.#propertiesFile, lines.map(([name, value]) => `${name}=${value}\n`).join(''), {
       mode: 0o600,
     })
+  }
+
+  format(): void {
     const format = spawnSync(
       this.#java,
       [
         ...['-XX:TieredStopAtLevel=1', '-cp', this.#classPath, 'kafka.tools.StorageTool', 'format'],
-        ...['--config', this.#propertiesFile, '--cluster-id', clusterId()],
+        ...['--config', this.#propertiesFile, '--cluster-id', randomId()],
         ...this.#security.formatArguments,
       ],
       { encoding: 'utf8', cwd: this.folder },
@@ -138,7 +146,7 @@ class Server implements KafkaServer {
       name: 'Kafka',
       file: this.#java,
       args: [
-        ...['-Xms64m', `-Xmx${this.#options.heap ?? 512}m`, '-XX:+UseG1GC'],
+        ...['-Xms64m', `-Xmx${this.#options.heap ?? 512}m`, this.#options.collector ?? '-XX:+UseG1GC'],
         ...['-Djava.awt.headless=true', `-Djava.io.tmpdir=${this.folder}`],
         ...['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true'],
         ...['-cp', this.#classPath, 'kafka.Kafka', this.#propertiesFile],
@@ -184,54 +192,8 @@ class Server implements KafkaServer {
   }
 }
 
-/** Small and quick: one replica of everything, few internal partitions, no waiting for more group members. */
-function brokerProperties(
-  folder: string,
-  port: number,
-  controllerPort: number,
-  security: Security,
-): Record<string, string> {
-  const listeners = [
-    { name: 'PLAINTEXT', port, protocol: 'PLAINTEXT' },
-    { name: 'CONTROLLER', port: controllerPort, protocol: 'PLAINTEXT' },
-    ...security.listeners,
-  ]
-  const addresses = listeners.map(({ name, port }) => `${name}://127.0.0.1:${port}`)
-  return {
-    'process.roles': 'broker,controller',
-    'node.id': '1',
-    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
-    'controller.listener.names': 'CONTROLLER',
-    'inter.broker.listener.name': 'PLAINTEXT',
-    listeners: addresses.join(','),
-    'advertised.listeners': addresses.filter((address) => !address.startsWith('CONTROLLER')).join(','),
-    'listener.security.protocol.map': listeners.map(({ name, protocol }) => `${name}:${protocol}`).join(','),
-    'log.dirs': join(folder, 'data'),
-    'auto.create.topics.enable': 'true',
-    'offsets.topic.num.partitions': '4',
-    'offsets.topic.replication.factor': '1',
-    'transaction.state.log.num.partitions': '4',
-    'transaction.state.log.replication.factor': '1',
-    'transaction.state.log.min.isr': '1',
-    'share.coordinator.state.topic.num.partitions': '1',
-    'share.coordinator.state.topic.replication.factor': '1',
-    'share.coordinator.state.topic.min.isr': '1',
-    'group.initial.rebalance.delay.ms': '0',
-    // A killed broker may register again only when the session of its former self has run out.
-    'broker.session.timeout.ms': '3000',
-    'broker.heartbeat.interval.ms': '500',
-    // A test that waits for a dead member to be noticed asks for a session shorter than the usual 6 s.
-    'group.min.session.timeout.ms': '500',
-    'log.cleaner.dedupe.buffer.size': '4194304',
-    'log.cleaner.backoff.ms': '1000',
-    'num.network.threads': '2',
-    'num.io.threads': '4',
-    ...security.properties,
-  }
-}
-
 /** 16 random bytes as Kafka writes them; its command line takes a leading dash for an option. */
-function clusterId(): string {
+export function randomId(): string {
   for (;;) {
     const id = randomBytes(16).toString('base64url')
     if (!id.startsWith('-')) return id

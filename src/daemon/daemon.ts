@@ -23,6 +23,7 @@ import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
 import { type Installation, isSuperuser, matchSchema, readInstallation } from './identity.ts'
 import { Reports } from './reports.ts'
+import { TopicPatterns } from './topic-patterns.ts'
 import { Vitals } from './vitals.ts'
 import { readWatermarks } from './watcher.ts'
 
@@ -75,6 +76,8 @@ class Daemon {
   readonly #vitals: Vitals
   readonly #bell = new Bell()
   readonly #watching = new Set<string>()
+  readonly #patterns: TopicPatterns
+  #brokers = new Map<string, string[]>()
   #console: ConsoleServer | null = null
   #ended = Promise.withResolvers<void>()
 
@@ -91,6 +94,13 @@ class Daemon {
     this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4), config.daemon.memoryBudget)
     this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
     this.#reports = new Reports(this.#id, this.#shared)
+    this.#patterns = new TopicPatterns({
+      runner: this.#shared,
+      log,
+      interval: config.kafka.metadataInterval,
+      accessOf: (cluster) => this.#accessOf(cluster),
+      forget: (report) => this.#reports.forget(report),
+    })
     this.#vitals = new Vitals({
       sessions: this.#sessions,
       budget: this.#budget,
@@ -201,6 +211,7 @@ class Daemon {
   async #reconcile(session: Session, installation: Installation): Promise<void> {
     const desired = await readDesiredState(session)
     this.#vitals.noteReconciled(desired)
+    this.#brokers = desired.brokers
     const wanted = new Map(desired.consumers.map((spec) => [spec.id, spec]))
     for (const [id, { pipeline, brokers }] of this.#running) {
       const spec = wanted.get(id)
@@ -212,9 +223,16 @@ class Daemon {
       if (brokers && !this.#running.has(spec.id)) this.#startPipeline(spec, brokers, installation)
     }
     for (const { cluster, topic } of desired.watched) {
-      const access = clusterAccess(this.#config, cluster, desired.brokers.get(cluster) ?? [])
-      if (access.brokers.length > 0) void this.#watch(access, topic, `millrace.${installation.id}.watch`)
+      const access = this.#accessOf(cluster)
+      if (access) void this.#watch(access, topic, `millrace.${installation.id}.watch`)
     }
+    await this.#patterns.keep(desired.patterns)
+  }
+
+  /** Null while the cluster has no broker. */
+  #accessOf(cluster: string): ClusterAccess | null {
+    const brokers = this.#brokers.get(cluster)
+    return brokers ? clusterAccess(this.#config, cluster, brokers) : null
   }
 
   #startPipeline(spec: ConsumerSpec, brokers: string[], installation: Installation): void {
@@ -268,9 +286,10 @@ class Daemon {
         () => {},
       )
       const pipelines = [...this.#running.values()].map(({ pipeline }) => pipeline)
-      if (pipelines.length === 0 && quiet) continue
+      const reporters = [...pipelines, ...this.#patterns.reports]
+      if (reporters.length === 0 && quiet) continue
       try {
-        await this.#reports.write(pipelines, this.#config.daemon.reconcileInterval)
+        await this.#reports.write(reporters, this.#config.daemon.reconcileInterval)
         await Promise.all(pipelines.map((pipeline) => pipeline.mirrorOffsets()))
       } catch (error) {
         quiet = true
@@ -284,7 +303,7 @@ class Daemon {
   async #stopAll(): Promise<void> {
     const running = [...this.#running.values()]
     for (const { pipeline } of running) pipeline.stop()
-    await Promise.all(running.map(({ ended }) => ended))
+    await Promise.all([...running.map(({ ended }) => ended), this.#patterns.end()])
   }
 }
 

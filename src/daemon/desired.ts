@@ -2,9 +2,12 @@
 
 import { type ConsumerSpec, consumerColumns } from '../inbound/consumer.ts'
 import type { QueryRunner } from '../inbound/target.ts'
+import type { TopicPattern } from './topic-patterns.ts'
 
 export interface DesiredState {
   consumers: ConsumerSpec[]
+  /** Those that get a consumer for each topic that matches. */
+  patterns: TopicPattern[]
   /** Brokers, host:port, by cluster. */
   brokers: Map<string, string[]>
   /** Topics that somebody asked about and that no consumer reads. */
@@ -26,11 +29,13 @@ export interface RestingConsumer {
 
 export async function readDesiredState(runner: QueryRunner): Promise<DesiredState> {
   const consumers = await runner.query<ConsumerSpec & Record<string, unknown>>(consumersQuery)
+  const patterns = await runner.query<TopicPattern & Record<string, unknown>>(patternsQuery)
   const brokers = await runner.query<{ cluster: string; hosts: string[] }>(brokersQuery)
   const watched = await runner.query<{ cluster: string; topic: string }>(watchedQuery)
   const resting = await runner.query<RestingConsumer & Record<string, unknown>>(restingQuery)
   return {
     consumers,
+    patterns,
     brokers: new Map(brokers.map(({ cluster, hosts }) => [cluster, hosts])),
     watched,
     resting,
@@ -43,6 +48,11 @@ const consumersQuery = `
     FROM millrace.consumer AS c
    WHERE c.wanted = 'running' AND c.topic IS NOT NULL
      AND NOT EXISTS (SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version)
+   ORDER BY c.id`
+
+const patternsQuery = `
+  SELECT c.id, c.cluster, c.version FROM millrace.consumer AS c
+   WHERE c.topic_pattern IS NOT NULL AND c.wanted = 'running'
    ORDER BY c.id`
 
 /** The others, for whoever watches the daemon. What has no topic of its own only brings forth those that have one. */

@@ -2,10 +2,19 @@
 // at the most, so that a thousand idle consumers write nothing.
 
 import { hostname } from 'node:os'
+import type { PipelineReport } from '../inbound/condition.ts'
 import type { Watermarks } from '../inbound/fetch-loop.ts'
-import type { Pipeline, PipelineReport } from '../inbound/pipeline.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import { version } from '../version.ts'
+
+/** Who has something to tell: a pipeline, or a topic pattern. */
+export interface Reporter {
+  readonly spec: { id: string; cluster: string; topic: string }
+  readonly report: PipelineReport
+  /** Since it started. */
+  readonly loadedMessages: number
+  readonly watermarks: Iterable<Watermarks>
+}
 
 interface Told {
   report: PipelineReport
@@ -24,7 +33,7 @@ const repeatMarksAfter = 10_000
 export class Reports {
   readonly #daemonId: string
   readonly #shared: SharedSession
-  readonly #told = new Map<Pipeline, Told>()
+  readonly #told = new Map<Reporter, Told>()
   readonly #marks = new Map<string, ToldMarks>()
   #backendPid = 0
   #lastSeen = 0
@@ -55,7 +64,7 @@ export class Reports {
   }
 
   /** @param seenInterval milliseconds after which the daemon says again that it lives */
-  async write(pipelines: Iterable<Pipeline>, seenInterval: number): Promise<void> {
+  async write(pipelines: Iterable<Reporter>, seenInterval: number): Promise<void> {
     const running = [...pipelines]
     if (Date.now() - this.#lastSeen >= seenInterval) await this.#saySeen()
     await this.#writeStates(running)
@@ -64,7 +73,7 @@ export class Reports {
   }
 
   /** The last words of a pipeline that has ended: what it saw stays, what it did goes. */
-  async forget(pipeline: Pipeline): Promise<void> {
+  async forget(pipeline: Reporter): Promise<void> {
     this.#told.delete(pipeline)
     await this.#writeWatermarks([pipeline])
     await this.#shared.query('DELETE FROM millrace.report WHERE consumer_id = $1 AND daemon = $2', [
@@ -73,11 +82,11 @@ export class Reports {
     ])
   }
 
-  async #writeStates(pipelines: Pipeline[]): Promise<void> {
+  async #writeStates(pipelines: Reporter[]): Promise<void> {
     const now = performance.now()
     const seconds = (now - this.#lastRates) / 1000
     this.#lastRates = now
-    const telling = pipelines.map((pipeline): [Pipeline, Told] => {
+    const telling = pipelines.map((pipeline): [Reporter, Told] => {
       const before = this.#told.get(pipeline)
       const messages = pipeline.loadedMessages
       const rate = before ? (messages - before.messages) / seconds : 0
@@ -98,7 +107,7 @@ export class Reports {
     for (const [pipeline, told] of telling) this.#told.set(pipeline, told)
   }
 
-  async #writeWatermarks(pipelines: Pipeline[]): Promise<void> {
+  async #writeWatermarks(pipelines: Reporter[]): Promise<void> {
     const rows: unknown[][] = []
     const telling = new Map<string, ToldMarks>()
     const at = performance.now()

@@ -41,6 +41,7 @@ export interface AssignmentParts extends SharedParts {
   onWatermarks: (marks: Watermarks) => void
   onRetry: (error: unknown) => void
   onRecovered: () => void
+  onThrottled: (milliseconds: number) => void
   onStreamEnd: (end: StreamEnd) => void
 }
 
@@ -83,7 +84,11 @@ export class Assignment {
       ...parts,
       plan,
       hasChanged: () => hasChanged(shared, spec, plan),
-      source: { access: parts.access, describe: () => client.describe() },
+      source: {
+        access: parts.access,
+        describe: () => client.describe(),
+        offsets: (which) => client.offsets(which),
+      },
       onLoaded: (spans) => {
         assignment?.noteLoaded(spans)
         parts.onLoaded(spans)

@@ -153,13 +153,16 @@ export function checkIdentity(
 
 /** ON CONFLICT alone would wait for a former owner that has moved the row and sleeps before its COMMIT. */
 const addPositions = `
-  INSERT INTO millrace.position (consumer_id, partition, next_offset, cluster_id, topic_id, config_version)
+  WITH added AS (INSERT INTO millrace.position (consumer_id, partition, next_offset, cluster_id, topic_id, config_version)
   SELECT $1, new.partition, new.next_offset, $4, $5, $6
     FROM unnest($2::int[], $3::bigint[]) AS new (partition, next_offset)
    WHERE NOT EXISTS (SELECT FROM millrace.position AS p WHERE p.consumer_id = $1 AND p.partition = new.partition)
      AND EXISTS (SELECT FROM millrace.consumer AS c
                   WHERE c.id = $1 AND c.version = $6 AND c.wanted = 'running' AND NOT c.start_pending)
-  ON CONFLICT (consumer_id, partition) DO NOTHING`
+  ON CONFLICT (consumer_id, partition) DO NOTHING
+  RETURNING partition, next_offset)
+  INSERT INTO millrace.batch (consumer_id, partition, from_offset, to_offset, kind)
+  SELECT $1, added.partition, added.next_offset, added.next_offset, 'start' FROM added`
 
 /** The start of another role's backend is not shown: then the pid decides alone. */
 const readPositions = `

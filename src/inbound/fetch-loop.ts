@@ -1,6 +1,7 @@
 // Reads some partitions of one leader, for as long as they are there to read: sends a Fetch, hands over what came
 // and sends the next before that is scanned. A loop ends with the reason; who started it decides what follows.
 
+import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import { committedBatches } from '../kafka/committed.ts'
 import type { FetchConnection } from '../kafka/connect.ts'
@@ -55,6 +56,8 @@ export interface FetchLoopOptions {
   onWatermarks: (marks: Watermarks) => void
   /** A response without any error came. */
   onHealthy: () => void
+  /** The broker asks for so many milliseconds without a Fetch (KIP-219). */
+  onThrottled: (milliseconds: number) => void
   signal: AbortSignal
 }
 
@@ -73,17 +76,21 @@ const kafkaErrors = {
 /**
  * Runs until the signal or an error.
  * @throws MillraceError offset-out-of-range, log-truncated, record-batch-corrupt, record-batch-unsupported,
- *   broker-authorization; LeadershipMoved; the client library's NetworkError and TimeoutError
+ *   broker-authorization, message-too-large; LeadershipMoved; the client library's NetworkError and TimeoutError
  */
 export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
   const { fetchConnection, topic, readings, budget, handover, signal } = options
   // the broker fills a response in the order of the request: who was served goes to the end (KIP-41)
   let order = [...readings.keys()]
   let size = smallestFetch
+  // a record batch comes whole, whatever is asked for: where one was larger, the next one may be, too
+  let expected = 0
   while (!signal.aborted) {
-    size = await budget.reserve(size, signal)
-    let reserved = size
+    const granted = await budget.reserve(Math.max(size, Math.min(expected, budget.limit)), signal)
+    size = Math.min(size, granted)
+    let reserved = granted
     let memory: Buffer | null = null
+    let throttle = 0
     try {
       const response = await fetch(fetchConnection.wire, fetchConnection.version, {
         topic: topic.name,
@@ -96,9 +103,12 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
           const currentLeaderEpoch = topic.partitions[partition]?.leaderEpoch ?? -1
           return { partition, offset, currentLeaderEpoch, lastFetchedEpoch: epoch, maxBytes: size }
         }),
+      }).catch((error) => {
+        throw atPosition(error, readings)
       })
       memory = response.memory
       options.meter.fetched(memory.length, response.throttle)
+      throttle = response.throttle
       if (signal.aborted) return
       if (response.errorCode !== 0) throw new LeadershipMoved(`Fetch: error ${response.errorCode}`)
       const { spans, bytes, caughtUp, problem } = take(response.partitions, options)
@@ -112,12 +122,22 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
       options.onHealthy()
       const served = new Set(spans.map((span) => span.partition))
       order = [...order.filter((partition) => !served.has(partition)), ...served]
-      size = bytes * 2 >= size ? Math.min(size * 4, options.maxBytes) : Math.max(smallestFetch, size >> 1)
+      expected = bytes > size ? bytes : 0
+      // what a quota holds back says nothing of how much there is
+      if (throttle === 0)
+        size = bytes * 2 >= size ? Math.min(size * 4, options.maxBytes) : Math.max(smallestFetch, size >> 1)
     } finally {
       budget.release(reserved)
       if (memory) options.responses.give(memory)
     }
+    if (throttle > 0) await holdBack(throttle, options)
   }
+}
+
+/** Nothing is reserved and nothing held meanwhile. The broker reads nothing from the connection before, either. */
+async function holdBack(milliseconds: number, options: FetchLoopOptions): Promise<void> {
+  options.onThrottled(milliseconds)
+  await setTimeout(milliseconds, undefined, { signal: options.signal }).catch(() => {})
 }
 
 interface Taken {
@@ -204,6 +224,14 @@ function checkPartition(fetched: FetchedPartition, reading: Reading, topic: stri
     default:
       throw new LeadershipMoved(`partition ${fetched.partition}: error ${fetched.errorCode}`)
   }
+}
+
+/** A record batch may begin before the position; what cannot be read begins at the position. */
+function atPosition(error: unknown, readings: Map<number, Reading>): unknown {
+  if (!(error instanceof MillraceError)) return error
+  const { partition } = error.facts as { partition?: number }
+  const offset = readings.get(partition ?? -1)?.offset
+  return offset === undefined ? error : error.with({ offset })
 }
 
 /** The same failure, with where it happened. */

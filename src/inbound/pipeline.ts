@@ -8,12 +8,13 @@ import type { ClusterAccess } from '../kafka/access.ts'
 import { type GroupTimes, type Topic, TopicClient } from '../kafka/topic-client.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
-import { type State, transition } from '../pipeline/state.ts'
 import { Assignment, type SharedParts } from './assignment.ts'
 import { type ClaimedPartition, checkIdentity, evictOwners } from './claim.ts'
+import { Condition, type PipelineReport } from './condition.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { recordFailure } from './failure.ts'
 import type { Watermarks } from './fetch-loop.ts'
+import { gapOf, passGap } from './gap.ts'
 import { locate, readLocated } from './locate.ts'
 import { Mailbox } from './mailbox.ts'
 import type { Meter } from './meter.ts'
@@ -36,13 +37,6 @@ export interface PipelineParts extends SharedParts {
   settings: PipelineSettings
   meter: Meter
   log: Logger
-}
-
-/** What a pipeline tells about itself. */
-export interface PipelineReport {
-  state: State
-  code: string | null
-  detail: string | null
 }
 
 type Letter =
@@ -76,8 +70,7 @@ export class Pipeline {
   readonly #stop = new AbortController()
   readonly #backoff: Backoff
   readonly #watermarks = new Map<number, Watermarks>()
-  #state: State = 'starting'
-  #trouble: { code: string; detail: string } | null = null
+  readonly #condition: Condition
   #assignment: Assignment | null = null
   #loadedMessages = 0
   /** Since that was last said. */
@@ -85,6 +78,7 @@ export class Pipeline {
 
   constructor(parts: PipelineParts) {
     this.#parts = parts
+    this.#condition = new Condition(parts.spec, parts.log)
     this.#backoff = new Backoff(parts.settings.retry.min, parts.settings.retry.max)
   }
 
@@ -93,7 +87,7 @@ export class Pipeline {
   }
 
   get report(): PipelineReport {
-    return { state: this.#state, code: this.#trouble?.code ?? null, detail: this.#trouble?.detail ?? null }
+    return this.#condition.report
   }
 
   /** Messages loaded since it started. */
@@ -132,7 +126,7 @@ export class Pipeline {
         else await this.#waitToRetry(error)
       }
     }
-    this.#enter('ended')
+    this.#condition.enter('ended')
   }
 
   /** Kafka's own tools see the positions a moment later; a failure is made up for the next time. */
@@ -165,16 +159,14 @@ export class Pipeline {
 
   /** Waits until the topic exists; until then there is nothing to find out about where to start. */
   async #findTopic(client: TopicClient): Promise<Topic> {
-    const { spec, shared, settings, log } = this.#parts
+    const { spec, shared, settings } = this.#parts
     for (;;) {
       const topic = await client.describe()
       this.#stop.signal.throwIfAborted()
       if (topic) return topic
       await shared.use((session) => locate(session, spec, null))
       const missing = new MillraceError('topic-missing', { topic: spec.topic, cluster: spec.cluster })
-      if (this.#state !== 'waiting-for-topic') log.warn({ err: missing, consumer: spec.id }, 'waiting')
-      this.#trouble = { code: missing.code, detail: missing.message }
-      this.#enter('waiting-for-topic')
+      this.#condition.wait('waiting-for-topic', missing)
       await setTimeout(settings.metadataInterval, undefined, { signal: this.#stop.signal })
     }
   }
@@ -189,10 +181,11 @@ export class Pipeline {
       for (const stored of located.positions) checkIdentity(stored, identity)
       return
     }
-    this.#enter('locating')
+    this.#condition.enter('locating')
     const [start, end] = [await client.offsets('start'), await client.offsets('end')]
+    const at = located.time === null ? null : await client.offsetsAt(located.time)
     await evictOwners(shared, { ...this.#ownership(), consumerId: spec.id }, null, this.#stop.signal)
-    if (!(await shared.use((session) => locate(session, spec, { ...identity, start, end })))) {
+    if (!(await shared.use((session) => locate(session, spec, { ...identity, start, end, at })))) {
       await this.#waitForChange()
     }
   }
@@ -234,6 +227,10 @@ export class Pipeline {
             await read()
           }
           if (letter.end.reason === 'failed') {
+            if (await this.#passGap(topic, letter.end.failure)) {
+              await read()
+              break
+            }
             await this.#fail(letter.end.failure)
             return
           }
@@ -268,14 +265,15 @@ export class Pipeline {
         onRejected: (messages, transactionIds) => this.#noteRejected(messages, transactionIds),
         onWatermarks: (marks) => this.#watermarks.set(marks.partition, marks),
         onRetry: (error) => this.#troubled(error),
-        onRecovered: () => this.#recover(),
+        onRecovered: () => this.#condition.recover(),
+        onThrottled: (milliseconds) => this.#condition.throttled(milliseconds),
         onStreamEnd: (end) => mailbox.put({ kind: 'stream-ended', end }),
       },
       this.#stop.signal,
     )
     this.#backoff.reset()
-    this.#recover()
-    this.#enter('running')
+    this.#condition.recover()
+    this.#condition.enter('running')
     log.info(
       { consumer: spec.id, topic: spec.topic, into: `${spec.schema}.${spec.name}`, partitions },
       'reading',
@@ -285,6 +283,7 @@ export class Pipeline {
 
   /** Says how many messages could not be loaded, once in a while. */
   #noteRejected(messages: number, transactionIds: number): void {
+    this.#parts.meter.rejected(messages, this.spec.onError === 'dead_letter')
     const rejected = this.#rejected
     rejected.messages += messages
     rejected.transactionIds += transactionIds
@@ -314,6 +313,18 @@ export class Pipeline {
     }
     await this.mirrorOffsets()
     this.#assignment = null
+  }
+
+  /** @returns true when the failure was a gap that the consumer is to go on after */
+  async #passGap(topic: Topic, failure: Failure): Promise<boolean> {
+    const { spec, shared, log } = this.#parts
+    const gap = gapOf(spec, failure)
+    if (!gap) return false
+    // what the other streams have in hand is committed first: then nothing of it compares false
+    await this.#endAssignment()
+    const warning = await shared.use((session) => passGap(session, spec, topic, gap))
+    if (warning) log.warn({ err: warning, consumer: spec.id }, 'passing over a gap')
+    return true
   }
 
   #ownership(): { owner: string; grace: number; patience: number } {
@@ -349,28 +360,10 @@ export class Pipeline {
     await setTimeout(this.#backoff.next(), undefined, { signal: this.#stop.signal }).catch(() => {})
   }
 
-  /** Says what is wrong, once for each trouble. */
   #troubled(error: unknown): void {
     if (this.#stop.signal.aborted) return
     this.#parts.meter.retried(error)
-    const code = codeOf(error)
-    const detail = error instanceof Error ? error.message : String(error)
-    if (this.#trouble?.code !== code) {
-      this.#parts.log.warn({ err: error, consumer: this.spec.id, topic: this.spec.topic }, 'trying again')
-    }
-    this.#trouble = { code, detail }
-    this.#enter('retrying')
-  }
-
-  #recover(): void {
-    if (!this.#trouble) return
-    this.#trouble = null
-    this.#parts.log.info({ consumer: this.spec.id, topic: this.spec.topic }, 'recovered')
-    if (this.#state === 'retrying') this.#enter('running')
-  }
-
-  #enter(state: State): void {
-    if (this.#state !== 'ended') this.#state = transition(this.#state, state)
+    this.#condition.troubled(error)
   }
 }
 
@@ -378,10 +371,4 @@ export class Pipeline {
 async function checkTopic(client: TopicClient, topic: Topic): Promise<void> {
   const now = await client.describe()
   if (now?.id !== topic.id || now.partitions.length !== topic.partitions.length) throw new Changed()
-}
-
-/** What tells one trouble from another: this project's code, or PostgreSQL's SQLSTATE. */
-function codeOf(error: unknown): string {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' ? code : 'internal'
 }

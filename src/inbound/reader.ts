@@ -17,6 +17,8 @@ import type { Meter } from './meter.ts'
 export interface TopicSource {
   access: ClusterAccess
   describe(): Promise<Topic | null>
+  /** Of each partition: where its log begins, or the high watermark. */
+  offsets(which: 'start' | 'high'): Promise<bigint[]>
 }
 
 export interface ReaderOptions {
@@ -34,12 +36,14 @@ export interface ReaderOptions {
   onWatermarks: (marks: Watermarks) => void
   onRetry: (error: unknown) => void
   onRecovered: () => void
+  onThrottled: (milliseconds: number) => void
   signal: AbortSignal
 }
 
 /** Errors after which the log cannot be read on; every other one passes. */
 const final: readonly string[] = [
   'offset-out-of-range',
+  'offset-beyond-end',
   'log-truncated',
   'record-batch-corrupt',
   'record-batch-unsupported',
@@ -81,7 +85,8 @@ async function readGroup(options: ReaderOptions, round: AbortController): Promis
         const ends = await Promise.all(groups.map((group) => readGroup(group, round)))
         return ends.find((end) => end !== 'stopped') ?? 'stopped'
       }
-    } catch (error) {
+    } catch (caught) {
+      const error = await explained(caught, source)
       if (error instanceof MillraceError && final.includes(error.code)) {
         round.abort()
         throw error
@@ -96,6 +101,26 @@ async function readGroup(options: ReaderOptions, round: AbortController): Promis
     }
   }
   return 'stopped'
+}
+
+/**
+ * The broker says of an offset only that it has none such. Below the log's start it was removed before it was read;
+ * above the end it has been read, and is there no more; and if there is such an offset after all, the log that it was
+ * read from is another one than this: a leader that never had the epoch of what was read cannot say more.
+ */
+async function explained(error: unknown, source: TopicSource): Promise<unknown> {
+  if (!(error instanceof MillraceError && error.code === 'offset-out-of-range')) return error
+  const { topic, partition, offset } = error.facts as { topic: string; partition: number; offset: bigint }
+  try {
+    const low = (await source.offsets('start'))[partition]
+    const high = (await source.offsets('high'))[partition]
+    if (low === undefined || high === undefined) throw new Error('the topic has lost a partition')
+    if (offset < low) return error.with({ low, high })
+    if (offset > high) return new MillraceError('offset-beyond-end', { topic, partition, offset, high })
+    return new MillraceError('log-truncated', { topic, partition, offset: high })
+  } catch (cause) {
+    return cause // asked again with the next Fetch
+  }
 }
 
 async function readLeader(

@@ -40,6 +40,7 @@ export interface StreamParts {
   onRetry: (error: unknown) => void
   /** Going again after `onRetry`. */
   onRecovered: () => void
+  onThrottled: (milliseconds: number) => void
 }
 
 /** However large `maxbytes` is, one batch takes no more than this part of the memory budget. */
@@ -74,6 +75,8 @@ export class Stream {
 
   async run(): Promise<StreamEnd> {
     const reading = this.#read().finally(() => this.#handover.end())
+    // heard below, which may be long after: what is in hand is loaded first
+    reading.catch(() => {})
     try {
       await this.#write()
       return this.#stop.signal.aborted ? { reason: 'stopped' } : { reason: await reading }

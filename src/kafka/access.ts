@@ -50,9 +50,10 @@ interface LibraryError extends Error {
   code?: string
   apiId?: string
   errors?: unknown[]
+  response?: unknown
 }
 
-function findCause(error: unknown, test: (error: LibraryError) => boolean): LibraryError | null {
+export function findCause(error: unknown, test: (error: LibraryError) => boolean): LibraryError | null {
   if (!(error instanceof Error)) return null
   const known = error as LibraryError
   if (test(known)) return known
@@ -69,7 +70,7 @@ export function hasProtocolError(error: unknown, ...names: string[]): boolean {
 }
 
 /** The innermost message: the library wraps each failure in what it was doing. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   const leaf = findCause(error, (inner) => !inner.errors?.length && !(inner.cause instanceof Error))
   return leaf ? leaf.message : String(error)
 }

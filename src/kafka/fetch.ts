@@ -5,7 +5,10 @@
 // of the last record read, so that a broker whose log was cut below it says so (KIP-320).
 
 import { Reader, Writer } from '@platformatic/kafka'
+import { MillraceError } from '../errors.ts'
 import type { AbortedTransaction } from './committed.ts'
+import type { BatchPlace } from './record-batch.ts'
+import { ResponseTooLarge } from './response-too-large.ts'
 import type { Wire } from './wire.ts'
 
 export interface FetchPartition {
@@ -70,11 +73,16 @@ export function chooseFetchVersion(minVersion: number, maxVersion: number): numb
 
 /**
  * Sends a Fetch and waits for its response. Errors of single partitions are in the response.
- * @throws what Wire.request throws
+ * @throws MillraceError message-too-large, with its place; what else Wire.request throws
  */
 export async function fetch(wire: Wire, version: number, request: FetchRequest): Promise<FetchResponse> {
-  const body = await wire.request(fetchApiKey, version, encodeFetch(version, request))
-  return decodeFetch(version, body)
+  try {
+    return decodeFetch(version, await wire.request(fetchApiKey, version, encodeFetch(version, request)))
+  } catch (error) {
+    if (!(error instanceof ResponseTooLarge)) throw error
+    const { limit, size } = error
+    throw new MillraceError('message-too-large', { limit, size, ...firstRecords(version, error.head) })
+  }
 }
 
 export function encodeFetch(version: number, request: FetchRequest): Writer {
@@ -107,22 +115,61 @@ export function encodeFetch(version: number, request: FetchRequest): Writer {
 
 export function decodeFetch(version: number, body: Buffer): FetchResponse {
   const reader = Reader.from(body)
-  const throttle = reader.readInt32()
-  const errorCode = reader.readInt16()
-  reader.readInt32() // session id
   const partitions: FetchedPartition[] = []
-  const topics = reader.readUnsignedVarInt() - 1
-  for (let i = 0; i < topics; i++) {
-    if (version < 13) reader.readString()
-    else reader.readUUID()
-    const count = reader.readUnsignedVarInt() - 1
-    for (let j = 0; j < count; j++) partitions.push(decodePartition(reader, body))
-    skipTags(reader)
-  }
+  const { throttle, errorCode } = readPartitions(reader, version, () => {
+    partitions.push(decodePartition(reader, body))
+    return true
+  })
   return { errorCode, throttle, partitions, memory: body }
 }
 
-function decodePartition(reader: Reader, body: Buffer): FetchedPartition {
+/**
+ * Where the first messages of a response stand: a broker sends more than it was asked for only for these (KIP-74).
+ * @param head the beginning of a response  @returns null when they do not begin in it
+ */
+export function firstRecords(version: number, head: Buffer): BatchPlace | null {
+  const reader = Reader.from(head)
+  let place: BatchPlace | null = null
+  try {
+    readPartitions(reader, version, () => {
+      const { partition, size } = decodePartitionHead(reader)
+      if (size <= 0) skipTags(reader)
+      else place = { partition, offset: head.readBigInt64BE(reader.position) }
+      return place === null
+    })
+  } catch (error) {
+    if (!(error instanceof RangeError || (error as { code?: string }).code === outOfBounds)) throw error
+  }
+  return place
+}
+
+/** What the reader says when it comes to the end. */
+const outOfBounds = 'PLT_KFK_OUT_OF_BOUNDS'
+
+/** @param each reads a partition; false ends the reading */
+function readPartitions(
+  reader: Reader,
+  version: number,
+  each: () => boolean,
+): { throttle: number; errorCode: number } {
+  const throttle = reader.readInt32()
+  const errorCode = reader.readInt16()
+  reader.readInt32() // session id
+  for (let topics = reader.readUnsignedVarInt() - 1; topics > 0; topics--) {
+    if (version < 13) reader.readString()
+    else reader.readUUID()
+    for (let count = reader.readUnsignedVarInt() - 1; count > 0; count--) {
+      if (!each()) return { throttle, errorCode }
+    }
+    skipTags(reader)
+  }
+  return { throttle, errorCode }
+}
+
+/** What comes before a partition's records, and how many bytes these have. */
+function decodePartitionHead(
+  reader: Reader,
+): Omit<FetchedPartition, 'records' | 'diverging'> & { size: number } {
   const partition = reader.readInt32()
   const errorCode = reader.readInt16()
   const highWatermark = reader.readInt64()
@@ -136,6 +183,11 @@ function decodePartition(reader: Reader, body: Buffer): FetchedPartition {
   }
   reader.readInt32() // preferred read replica: none is asked for
   const size = reader.readUnsignedVarInt() - 1
+  return { partition, errorCode, highWatermark, lastStableOffset, logStartOffset, aborted, size }
+}
+
+function decodePartition(reader: Reader, body: Buffer): FetchedPartition {
+  const { size, ...head } = decodePartitionHead(reader)
   let records: Buffer = noBuffer
   if (size > 0) {
     records = body.subarray(reader.position, reader.position + size)
@@ -146,16 +198,7 @@ function decodePartition(reader: Reader, body: Buffer): FetchedPartition {
     if (tag !== 0) return
     diverging = { epoch: reader.readInt32(), endOffset: reader.readInt64() }
   })
-  return {
-    partition,
-    errorCode,
-    highWatermark,
-    lastStableOffset,
-    logStartOffset,
-    aborted,
-    records,
-    diverging,
-  }
+  return { ...head, records, diverging }
 }
 
 /** Tagged fields (KIP-482): count, then tag, size and bytes of each. Unknown ones are skipped by their size. */

@@ -6,17 +6,11 @@ import { EventEmitter } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { Consumer, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
-import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError } from './access.ts'
+import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError, reasonOf } from './access.ts'
 import { assignPartitions } from './assignor.ts'
+import { isUnknownTopic, type Topic, topicOf, topicWithin } from './topic.ts'
 
-export interface Topic {
-  name: string
-  /** The id that a topic of the same name created later would not have (KIP-516). */
-  id: string
-  clusterId: string
-  partitions: { leader: number; leaderEpoch: number }[]
-  brokers: Map<number, { host: string; port: number }>
-}
+export type { Topic } from './topic.ts'
 
 export interface GroupTimes {
   /** Milliseconds, all of them. */
@@ -42,6 +36,7 @@ interface Events {
 export class TopicClient extends EventEmitter<Events> {
   readonly #access: ClusterAccess
   readonly #topic: string
+  readonly #groupId: string
   readonly #times: GroupTimes
   readonly #consumer: Consumer
   #lastAlive = 0
@@ -51,6 +46,7 @@ export class TopicClient extends EventEmitter<Events> {
     super()
     this.#access = access
     this.#topic = topic
+    this.#groupId = groupId
     this.#times = times
     this.#consumer = new Consumer({
       ...connectionOptions(access),
@@ -77,32 +73,40 @@ export class TopicClient extends EventEmitter<Events> {
   async describe(): Promise<Topic | null> {
     try {
       const metadata = await this.#consumer.metadata({ topics: [this.#topic], forceUpdate: true })
-      const topic = metadata.topics.get(this.#topic)
-      if (!topic || topic.partitionsCount === 0) return null
-      return {
-        name: this.#topic,
-        id: topic.id,
-        clusterId: metadata.id,
-        partitions: topic.partitions.map(({ leader, leaderEpoch }) => ({ leader, leaderEpoch })),
-        brokers: metadata.brokers,
-      }
+      return topicOf(this.#topic, metadata)
     } catch (error) {
       if (isUnknownTopic(error)) return null
+      // one partition without a leader is no reason to stop the others
+      const topic = topicWithin(error, this.#topic)
+      if (topic) return topic
       throw this.#failure(error)
     }
   }
 
   /**
-   * Where each partition's log begins (`start`) or where a read_committed reader finds its end, the last
-   * stable offset (`end`). The array's index is the partition.
+   * Where each partition's log begins (`start`), ends (`high`: the high watermark), or ends for a read_committed
+   * reader (`end`: the last stable offset). The array's index is the partition.
    */
-  async offsets(which: 'start' | 'end'): Promise<bigint[]> {
+  async offsets(which: 'start' | 'end' | 'high'): Promise<bigint[]> {
+    const timestamp = which === 'start' ? ListOffsetTimestamps.EARLIEST : ListOffsetTimestamps.LATEST
+    return this.#listOffsets(timestamp, which === 'high' ? 'READ_UNCOMMITTED' : 'READ_COMMITTED')
+  }
+
+  /**
+   * The first offset of each partition whose message is not older than a moment, or the end where there is none.
+   * @param timestamp milliseconds since 1970
+   */
+  async offsetsAt(timestamp: number): Promise<bigint[]> {
+    const found = await this.#listOffsets(BigInt(timestamp), 'READ_COMMITTED')
+    if (!found.includes(none)) return found
+    const end = await this.offsets('end')
+    return found.map((offset, partition) => (offset === none ? (end[partition] ?? 0n) : offset))
+  }
+
+  async #listOffsets(timestamp: bigint, isolation: keyof typeof FetchIsolationLevels): Promise<bigint[]> {
     try {
-      const found = await this.#consumer.listOffsets({
-        topics: [this.#topic],
-        timestamp: which === 'start' ? ListOffsetTimestamps.EARLIEST : ListOffsetTimestamps.LATEST,
-        isolationLevel: FetchIsolationLevels.READ_COMMITTED,
-      })
+      const isolationLevel = FetchIsolationLevels[isolation]
+      const found = await this.#consumer.listOffsets({ topics: [this.#topic], timestamp, isolationLevel })
       return found.get(this.#topic) ?? []
     } catch (error) {
       throw this.#failure(error)
@@ -171,9 +175,27 @@ export class TopicClient extends EventEmitter<Events> {
         cause: error,
       })
     }
+    if (hasProtocolError(error, ...groupRefusals)) {
+      return new MillraceError('group-refused', {
+        group: this.#groupId,
+        reason: reasonOf(error),
+        cause: error,
+      })
+    }
     return kafkaError(error, this.#access)
   }
 }
+
+/** The broker's answer for a timestamp that is later than every message. */
+const none = -1n
+
+/** The group has members that another program brought, which share partitions in another way; or it takes no more. */
+const groupRefusals = [
+  'INCONSISTENT_GROUP_PROTOCOL',
+  'INVALID_SESSION_TIMEOUT',
+  'GROUP_MAX_SIZE_REACHED',
+  'GROUP_SUBSCRIBED_TO_TOPIC',
+]
 
 /** Milliseconds that members have to join again when the group changes. */
 const shortestRebalance = 15_000
@@ -183,12 +205,4 @@ const leavePatience = 2000
 
 function leave(consumer: Consumer): Promise<void> {
   return new Promise((resolve) => consumer.leaveGroup(true, () => resolve()))
-}
-
-/** The library answers an unknown topic with its UserError, whose text is all that tells it from others. */
-function isUnknownTopic(error: unknown): boolean {
-  return (
-    (error instanceof Error && /^Unknown topic /.test(error.message)) ||
-    hasProtocolError(error, 'UNKNOWN_TOPIC_OR_PARTITION')
-  )
 }

@@ -18,12 +18,19 @@ import {
   saslScramSha,
   Writer,
 } from '@platformatic/kafka'
-import { MillraceError } from '../errors.ts'
 import type { ClusterAccess } from './access.ts'
 import type { ResponsePool } from './response-pool.ts'
+import { ResponseTooLarge } from './response-too-large.ts'
 
 /** The socket reads this much at once, at the most. */
 const readBytes = 256 * 1024
+
+/** Of a response that is too large, so much is read, to tell whose messages they are. */
+const headBytes = 64 * 1024
+
+/** Bytes of a response's header: a correlation id and, in flexible versions, one byte for no tagged fields. */
+const plainHeader = 4
+const flexibleHeader = 5
 
 interface Pending {
   correlationId: number
@@ -38,6 +45,8 @@ export class Wire {
   #sizeFilled = 0
   #body: Buffer | null = null
   #bodyFilled = 0
+  /** Bytes announced for the response under way, where that is more than may be held. */
+  #tooLarge = 0
   #pending: Pending[] = []
   #correlationId = 0
   #broken: Error | null = null
@@ -81,7 +90,7 @@ export class Wire {
 
   /**
    * Sends a request with flexible headers. @returns the response after its header, in memory of the pool
-   * @throws MillraceError message-too-large; when the connection breaks; when no answer comes within the request timeout
+   * @throws ResponseTooLarge; when the connection breaks; when no answer comes within the request timeout
    */
   request(apiKey: number, apiVersion: number, payload: Writer): Promise<Buffer> {
     return new Promise((resolve, reject) => {
@@ -191,8 +200,7 @@ export class Wire {
     }, requestTimeout)
     const settle = (error: Error | null, body: Buffer | null) => {
       clearTimeout(timer)
-      // the header: a correlation id and, in flexible versions, one byte for no tagged fields
-      done(error, body?.subarray(responseTags ? 5 : 4) ?? null)
+      done(error, body?.subarray(responseTags ? flexibleHeader : plainHeader) ?? null)
     }
     this.#pending.push({ correlationId, settle })
     this.#socket.write(writer.buffer)
@@ -206,16 +214,13 @@ export class Wire {
         this.#size[this.#sizeFilled++] = bytes[at++] as number
         if (this.#sizeFilled < 4) continue
         const size = this.#size.readInt32BE(0)
-        // a broker sends more than it was asked for when a single batch is larger (KIP-74)
-        if (size > this.#pool.largest) {
-          this.#fail(new MillraceError('message-too-large', { limit: this.#pool.largest }))
-          break
-        }
-        if (size < 4) {
+        if (size < plainHeader) {
           this.#fail(new Error(`the broker announced a response of ${size} bytes`))
           break
         }
-        this.#body = this.#pool.take(size)
+        // a broker sends more than it was asked for when a single batch is larger (KIP-74)
+        this.#tooLarge = size > this.#pool.largest ? size : 0
+        this.#body = this.#tooLarge ? Buffer.alloc(Math.min(size, headBytes)) : this.#pool.take(size)
         this.#bodyFilled = 0
         this.#sizeFilled = 0
       }
@@ -226,7 +231,11 @@ export class Wire {
       at += part
       if (this.#bodyFilled === body.length) {
         this.#body = null
-        this.#answer(body)
+        if (!this.#tooLarge) this.#answer(body)
+        else {
+          const head = body.subarray(flexibleHeader)
+          this.#fail(new ResponseTooLarge(this.#tooLarge, this.#pool.largest, head))
+        }
       }
     }
     return true

@@ -38,7 +38,7 @@ export async function promptDaemon(
 const lastWords = 6000
 
 export async function addBroker(db: Database, brokers = sharedServers().brokers): Promise<void> {
-  await db.query('SELECT pipeline_kafka.add_broker($1)', [brokers])
+  for (const broker of brokers.split(',')) await db.query('SELECT pipeline_kafka.add_broker($1)', [broker])
 }
 
 export interface Notice {

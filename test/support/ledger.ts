@@ -11,6 +11,8 @@ import { type Message, type ProduceOptions, produce, topicFor } from './topic.ts
 export interface LedgerOptions {
   /** Default 4. */
   partitions?: number
+  /** For each partition, the brokers that hold it; instead of `partitions`. */
+  assignments?: number[][]
   brokers?: string
   /** Default: one that no other ledger of this database has. */
   table?: string
@@ -56,9 +58,15 @@ export class Ledger {
 
   /** Creates the topic and the table. */
   static async open(t: Cleanup, db: Database, options: LedgerOptions = {}): Promise<Ledger> {
-    const { partitions = 4, brokers, config, constraint } = options
+    const { assignments, brokers, config, constraint } = options
+    const partitions = assignments?.length ?? options.partitions ?? 4
     const at = brokers === undefined ? {} : { brokers }
-    const topic = await topicFor(t, { partitions, ...at, ...(config && { config }) })
+    const topic = await topicFor(t, {
+      partitions,
+      ...at,
+      ...(config && { config }),
+      ...(assignments && { assignments }),
+    })
     const table = options.table ?? `ledger_${topic.replaceAll('-', '_')}`
     const more = constraint ? `, ${constraint}` : ''
     await db.query(`CREATE TABLE ${table} (partition int, n bigint, body text${more})`)

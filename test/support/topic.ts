@@ -15,6 +15,8 @@ export interface TopicOptions {
   config?: Record<string, string>
   /** Default: the shared Kafka. */
   brokers?: string
+  /** For each partition, the ids of the brokers that hold it; the first one leads. Default: one broker each. */
+  assignments?: number[][]
 }
 
 /** Creates a topic, whose partitions then have a leader, and returns its name; it is deleted after the test. */
@@ -23,8 +25,13 @@ export async function topicFor(t: Cleanup, options: TopicOptions = {}): Promise<
   const admin = adminOf(options.brokers)
   await admin.createTopics({
     topics: [name],
-    partitions: options.partitions ?? 4,
-    replicas: 1,
+    ...(options.assignments
+      ? {
+          partitions: -1,
+          replicas: -1,
+          assignments: options.assignments.map((brokers, partition) => ({ partition, brokers })),
+        }
+      : { partitions: options.partitions ?? 4, replicas: 1 }),
     configs: Object.entries(options.config ?? {}).map(([key, value]) => ({ name: key, value })),
   })
   await eventually(`leaders of ${name}`, async () => {

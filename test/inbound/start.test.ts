@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { fromBeginning, fromEnd, startOffset } from '../../src/inbound/locate.ts'
+import { fromBeginning, fromEnd, placesOf, startOffset } from '../../src/inbound/start.ts'
 
 test('-1 is the end and -2 the beginning, without a word', () => {
   assert.deepEqual(startOffset(fromEnd, 0, 5n, 9n), { offset: 9n, warning: null })
@@ -36,4 +36,44 @@ test('it is always inside, and nearest to what was asked for (property)', () => 
       if (asked >= start && asked <= end) assert.equal(found.offset, asked)
     }),
   )
+})
+
+const bounds = { clusterId: 'c', topicId: 't', start: [2n, 3n, 4n], end: [20n, 30n, 40n], at: null }
+const nothing = { offset: null, time: null, partitions: null }
+
+test('nothing asked for: the end, where nothing stands yet', () => {
+  assert.deepEqual(placesOf(bounds, nothing).places, [
+    { partition: 0, offset: 20n, moves: false },
+    { partition: 1, offset: 30n, moves: false },
+    { partition: 2, offset: 40n, moves: false },
+  ])
+})
+
+test('a moment: where the broker found it, else the end', () => {
+  const { places, warnings } = placesOf({ ...bounds, at: [7n, 30n] }, { ...nothing, time: 1000 })
+  assert.deepEqual(
+    places.map((place) => [place.offset, place.moves]),
+    [
+      [7n, true],
+      [30n, true],
+      [40n, true],
+    ],
+  )
+  assert.deepEqual(warnings, [])
+})
+
+test('some partitions: those move, the others do not; one that is not there is named', () => {
+  const partitions = new Map([
+    [0, 9_007_199_254_740_993n],
+    [2, fromBeginning],
+    [5, 1n],
+  ])
+  const { places, warnings } = placesOf(bounds, { ...nothing, partitions })
+  assert.deepEqual(places, [
+    { partition: 0, offset: 20n, moves: true },
+    { partition: 1, offset: 30n, moves: false },
+    { partition: 2, offset: 4n, moves: true },
+  ])
+  assert.match(warnings[0] ?? '', /^start-offset-clamped: start_offset 9007199254740993 .*partition 0/)
+  assert.match(warnings[1] ?? '', /^start-partition-missing: .*partition 5/)
 })
