@@ -285,6 +285,12 @@ const daemonCodes = {
     message: 'the relation[ {relation}] does not exist[: {reason}]',
     hint: 'Create it and begin the consumer again.',
   },
+  'route-missing': {
+    origin: 'daemon',
+    message:
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] belongs to no relation[: {reason}]',
+    hint: 'Its key has to be the name of a relation that the owner of the consumer may load. Create it, or let on_error say what else is to happen.',
+  },
   'dead-letters-full': {
     origin: 'daemon',
     message: 'there is no room for {needed} more dead letters[ of topic {topic}]',

@@ -23,6 +23,7 @@ export type BadCode = Documented<
   | 'json-invalid'
   | 'json-not-object'
   | 'json-no-columns'
+  | 'route-missing'
   | 'json-no-match'
   | 'json-unknown-key'
   | 'json-missing-key'

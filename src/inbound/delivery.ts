@@ -14,6 +14,7 @@ import { type Batch, buildBatch, giveBack, type LoadedSpan } from './batch.ts'
 import { attach, type Claim } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { FailureBrake } from './failure-brake.ts'
+import { findRoutes } from './find-routes.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { load, TargetChanged } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
@@ -94,6 +95,7 @@ export class Delivery {
   /** Builds a batch and counts its memory. */
   async build(spans: FetchedSpan[], bytes: number): Promise<{ batch: Batch; rest: FetchedSpan[] }> {
     const { spec, plan, chunks, budget } = this.#parts
+    if (plan.routes) await findRoutes(spans, plan.routes, { topic: spec.topic, budget })
     const parts = { topic: spec.topic, format: plan.format, pool: chunks, budget, maxBytes: bytes }
     const built = await buildBatch(spans, parts)
     budget.add(built.batch.size)

@@ -5,14 +5,15 @@ import { isDeepStrictEqual } from 'node:util'
 import { MillraceError } from '../errors.ts'
 import { createFormat, type Format } from '../formats/format.ts'
 
-type ExplodedFormat = any
+export type ExplodedFormat = any
 const createExploder = (_: unknown): any => null
 
-import type { Column, FormatOptions, PrefixField } from '../formats/format.ts'
+import type { Column, FormatOptions, PrefixField, Segment } from '../formats/format.ts'
 import { identifier } from '../postgres/literal.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { type LoadPlan, type StagedColumn, stageColumns, type Transform } from './load-statement.ts'
+import { RoutedFormat, type RoutedSegment, RouteTable } from './routes.ts'
 import {
   type BatchColumn,
   describeBatchColumns,
@@ -40,13 +41,28 @@ export interface StagePlan extends LoadPlan {
   exploded: ExplodedFormat
 }
 
-export interface ConsumerPlan {
+export interface RelationPlan {
   target: Target
   /** What batches are built with: for the relation where it is loaded directly, else for the staging table. */
   format: Format
   direct: boolean
   /** Of a direct consumer, too: messages that fail go by way of it. */
   staged: StagePlan
+}
+
+/** All that a consumer loads. */
+export interface ConsumerPlan {
+  /** What batches are built with. */
+  format: Format
+  /** Where the message's key names the relation: those that are known. Else null, and there is one. */
+  routes: RouteTable | null
+  /** The relations that these segments go to. */
+  relationsOf(segments: Segment[]): RelationPlan[]
+}
+
+/** The segments of one of the relations. */
+export function segmentsOf(segments: Segment[], relation: RelationPlan): Segment[] {
+  return segments.filter((segment) => !('plan' in segment) || segment.plan === relation)
 }
 
 /** Metadata in the order in which they are written. */
@@ -65,6 +81,18 @@ const metadataTypes: Record<MetadataField, string> = {
 
 /** @throws MillraceError relation-missing, target-refused, column-missing, json-path-invalid */
 export async function describePlan(shared: SharedSession, spec: ConsumerSpec): Promise<ConsumerPlan> {
+  if (spec.routeByKey) {
+    const routes = new RouteTable(shared, spec, describeRelation)
+    const relationsOf = (segments: Segment[]) => [
+      ...new Set((segments as RoutedSegment[]).map(({ plan }) => plan)),
+    ]
+    return { format: new RoutedFormat(spec, routes), routes, relationsOf }
+  }
+  const relation = await describeRelation(shared, spec)
+  return { format: relation.format, routes: null, relationsOf: () => [relation] }
+}
+
+async function describeRelation(shared: SharedSession, spec: ConsumerSpec): Promise<RelationPlan> {
   return shared.use(async (session) => {
     const target = await describeTarget(session, spec)
     return planOf(spec, target, await describeBatchColumns(session, spec), session.serverVersion)
@@ -75,10 +103,14 @@ export async function describePlan(shared: SharedSession, spec: ConsumerSpec): P
 export async function hasChanged(
   shared: SharedSession,
   spec: ConsumerSpec,
-  { target }: ConsumerPlan,
+  plan: ConsumerPlan,
 ): Promise<boolean> {
   try {
-    return !isDeepStrictEqual(target, await describeTarget(shared, spec))
+    for (const { target } of plan.routes?.plans ?? plan.relationsOf([])) {
+      const { schema, name } = target
+      if (!isDeepStrictEqual(target, await describeTarget(shared, { ...spec, schema, name }))) return true
+    }
+    return false
   } catch (error) {
     if (error instanceof MillraceError) return true
     throw error
@@ -91,7 +123,7 @@ function planOf(
   target: Target,
   batchColumns: BatchColumn[],
   serverVersion: number,
-): ConsumerPlan {
+): RelationPlan {
   const common: FormatOptions = {
     ...spec,
     encoding: target.encoding,

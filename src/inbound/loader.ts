@@ -2,11 +2,12 @@
 // changes and before any code of the consumer's owner runs: it never sees an open door back to them.
 
 import { failpoint } from '../failpoint.ts'
+import type { Segment } from '../formats/format.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
 import type { Batch } from './batch.ts'
 import type { Claim } from './claim.ts'
-import type { ConsumerPlan } from './load-plan.ts'
+import { type ConsumerPlan, type RelationPlan, segmentsOf } from './load-plan.ts'
 import { beginAndMove } from './position-move.ts'
 import { Staging } from './staging.ts'
 import { fingerprintOf, type Target } from './target.ts'
@@ -27,16 +28,22 @@ export async function load(
   plan: ConsumerPlan,
   batch: Batch,
 ): Promise<LoadOutcome> {
-  await prepare(session, plan)
+  const relations = plan.relationsOf(batch.segments)
+  await prepare(session, relations)
   try {
-    const { moved, answer } = await beginAndMove<TargetState>(session, claim, batch.spans, targetState(plan))
+    const { moved, answer } = await beginAndMove<TargetState[]>(
+      session,
+      claim,
+      batch.spans,
+      targetStates(relations),
+    )
     if (!moved) {
       await session.rollback()
       return 'lost'
     }
     failpoint('inbound.after-position')
-    await checkTarget(session, plan.target, answer)
-    await loadRows(session, plan, batch)
+    await checkTargets(session, relations, answer)
+    await loadRows(session, relations, batch.segments)
     failpoint('inbound.after-copy')
     failpoint('inbound.before-commit')
     await session.script('COMMIT')
@@ -48,33 +55,58 @@ export async function load(
   }
 }
 
+/** Back from there. */
+export const leaveRole = `RESET ROLE; SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)`
+
 /** Before the transaction: what the session needs in order to load for this consumer. */
-export async function prepare(session: Session, plan: ConsumerPlan): Promise<void> {
-  await session.cleanFor(plan.direct || plan.target.owner === session.user ? null : plan.target.owner)
-  if (!plan.direct) await Staging.in(session, plan.staged)
+export async function prepare(session: Session, relations: RelationPlan[]): Promise<void> {
+  const owner = relations.find(({ direct }) => !direct)?.target.owner ?? session.user
+  await session.cleanFor(owner === session.user ? null : owner)
+  await Staging.prepare(
+    session,
+    relations.flatMap(({ direct, staged }) => (direct ? [] : [staged])),
+  )
 }
 
-/** Within the transaction. Afterwards a direct load has left the owner's role on. */
-export async function loadRows(session: Session, plan: ConsumerPlan, batch: Batch): Promise<void> {
-  if (!plan.direct) {
-    const staging = await Staging.in(session, plan.staged)
-    await staging.fill(batch.segments)
-    await staging.loadAll()
-    return
+/** Within the transaction. */
+export async function loadRows(
+  session: Session,
+  relations: RelationPlan[],
+  segments: Segment[],
+): Promise<void> {
+  for (const relation of relations) {
+    const own = segmentsOf(segments, relation)
+    if (relation.direct) {
+      await copyRows(session, relation, own)
+      if (relations.length > 1) await session.script(leaveRole)
+    } else {
+      const staging = Staging.in(session, relation.staged)
+      await staging.fill(own)
+      await staging.loadAll()
+    }
   }
-  for (const segment of batch.segments) {
-    await session.copyIn(
-      `${enterRole(session, plan.target)}${plan.format.copyStatement(segment)}`,
-      segment.chunks,
-    )
+}
+
+/** Afterwards the owner's role is still on. */
+async function copyRows(
+  session: Session,
+  { target, format }: RelationPlan,
+  segments: Segment[],
+): Promise<void> {
+  for (const segment of segments) {
+    await session.copyIn(`${enterRole(session, target)}${format.copyStatement(segment)}`, segment.chunks)
   }
 }
 
 /** `unsure`: something about it may be in other hands than when the plan was made. */
 export type TargetState = 'same' | 'changed' | 'unsure'
 
-/** An expression that tells it. */
-export function targetState({ direct, target }: ConsumerPlan): string {
+/** An expression that tells it of each. */
+export function targetStates(relations: RelationPlan[]): string {
+  return `ARRAY[${relations.map(targetState).join(', ')}]::text[]`
+}
+
+function targetState({ direct, target }: RelationPlan): string {
   const [schema, name] = [literal(target.schema), literal(target.name)]
   const unsure = direct ? `WHEN millrace.needs_check(${argumentsOf(target)}) THEN 'unsure'` : ''
   return `CASE WHEN ${fingerprintOf(schema, name)} IS DISTINCT FROM ${literal(target.fingerprint)} THEN 'changed' ${unsure} ELSE 'same' END`
@@ -85,9 +117,18 @@ export function targetState({ direct, target }: ConsumerPlan): string {
  * The lock is taken as whoever may insert.
  * @throws TargetChanged
  */
-export async function checkTarget(session: Session, target: Target, state: TargetState): Promise<void> {
-  if (state === 'changed') throw new TargetChanged('the relation was altered')
-  if (state === 'same') return
+export async function checkTargets(
+  session: Session,
+  relations: RelationPlan[],
+  states: TargetState[],
+): Promise<void> {
+  if (states.includes('changed')) throw new TargetChanged('the relation was altered')
+  for (const [index, { target }] of relations.entries()) {
+    if (states[index] === 'unsure') await checkTarget(session, target)
+  }
+}
+
+async function checkTarget(session: Session, target: Target): Promise<void> {
   const [found] = await session.script<{ way: string; message: string | null }>(
     `SET LOCAL ROLE ${identifier(target.owner)};
      SELECT millrace.lock_target(${literal(target.schema)}, ${literal(target.name)});
@@ -107,6 +148,3 @@ function enterRole(session: Session, target: Target): string {
   const role = target.owner === session.user ? '' : `SET LOCAL ROLE ${identifier(target.owner)};`
   return `SELECT pg_catalog.set_config('search_path', ${literal(session.ownSearchPath)}, true);${role}`
 }
-
-/** Back from there. */
-export const leaveRole = `RESET ROLE; SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)`

@@ -9,8 +9,8 @@ import type { BatchCounts, LoadedSpan } from './batch.ts'
 import type { Claim } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { type Reject, writeDeadLetters } from './dead-letter.ts'
-import type { ConsumerPlan } from './load-plan.ts'
-import { checkTarget, prepare, type TargetState, targetState } from './loader.ts'
+import type { ConsumerPlan, RelationPlan } from './load-plan.ts'
+import { checkTargets, prepare, type TargetState, targetStates } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import { addCounts, beginAndMove } from './position-move.ts'
 import { type Salvaged, salvage } from './salvage.ts'
@@ -41,22 +41,23 @@ export async function loadSalvaging(
   parts: SalvageLoadParts,
 ): Promise<SalvageLoad | null> {
   const { session, spec, claim, plan } = parts
-  await prepare(session, plan)
-  const staging = await stagingFor(session, plan)
+  const relations = plan.routes?.plans ?? plan.relationsOf([])
+  await prepare(session, relations)
+  const staging = plan.routes ? null : await stagingFor(session, relations[0] as RelationPlan)
   try {
     const uncountedSpans = spans.map(uncounted)
-    const { moved, answer } = await beginAndMove<TargetState>(
+    const { moved, answer } = await beginAndMove<TargetState[]>(
       session,
       claim,
       uncountedSpans,
-      targetState(plan),
+      targetStates(relations),
     )
     if (!moved) {
       await session.rollback()
       return null
     }
     failpoint('inbound.after-position')
-    await checkTarget(session, plan.target, answer)
+    await checkTargets(session, relations, answer)
     const salvaged = await salvage(spans, { ...parts, staging })
     failpoint('inbound.after-copy')
     if (spec.onError === 'dead_letter') {
@@ -81,14 +82,15 @@ export async function loadSalvaging(
 }
 
 /** A role without the right to temporary tables is served all the same, more slowly. */
-async function stagingFor(session: Session, plan: ConsumerPlan): Promise<Staging | null> {
-  if (!plan.staged.exploded) return null
+async function stagingFor(session: Session, relation: RelationPlan): Promise<Staging | null> {
+  if (!relation.staged.exploded) return null
   try {
-    const staging = await Staging.in(session, plan.staged)
+    await Staging.prepare(session, [relation.staged])
+    const staging = Staging.in(session, relation.staged)
     await staging.prepareSalvage()
     return staging
   } catch (error) {
-    if (plan.direct && sqlstateOf(error) === insufficientPrivilege) return null
+    if (relation.direct && sqlstateOf(error) === insufficientPrivilege) return null
     throw error
   }
 }

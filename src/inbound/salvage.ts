@@ -23,7 +23,8 @@ export interface SalvageParts {
   session: Session
   spec: ConsumerSpec
   plan: ConsumerPlan
-  /** Prepared for salvage; null where the owner may have no temporary table: then there is halving alone. */
+  /** Prepared for salvage; null where there is more than one relation, or no temporary table to be had: then there is
+   *  halving alone. */
   staging: Staging | null
   chunks: ChunkPool
   budget: MemoryAccount
@@ -127,15 +128,17 @@ class Salvage {
 
   async #load(batch: Batch): Promise<void> {
     const { session, plan } = this.#parts
-    await loadRows(session, plan, batch)
-    // what waits for COMMIT would fail everything there
-    if (plan.direct) await session.script(`SET CONSTRAINTS ALL IMMEDIATE; ${leaveRole}`)
+    for (const relation of plan.relationsOf(batch.segments)) {
+      await loadRows(session, [relation], batch.segments)
+      // what waits for COMMIT would fail everything there
+      if (relation.direct) await session.script(`SET CONSTRAINTS ALL IMMEDIATE; ${leaveRole}`)
+    }
   }
 
   /** Conversion first, which writes nothing for what fails; then all the rest at once, or message by message. */
   async #oneByOne(piece: FetchedSpan[], staging: Staging): Promise<void> {
     const { chunks, budget } = this.#parts
-    const exploded = await this.#explode(piece)
+    const exploded = await this.#explode(piece, staging)
     this.outcome.many = true
     budget.add(exploded.bytes)
     try {
@@ -166,9 +169,9 @@ class Salvage {
     }
   }
 
-  async #explode(piece: FetchedSpan[]): Promise<Exploded> {
-    const { spec, plan, chunks, budget } = this.#parts
-    const exploder = plan.staged.exploded.exploder(chunks)
+  async #explode(piece: FetchedSpan[], staging: Staging): Promise<Exploded> {
+    const { spec, chunks, budget } = this.#parts
+    const exploder = staging.exploded.exploder(chunks)
     const refused: Exploded['refused'] = []
     const counts: Exploded['counts'] = new Map()
     const sink = {

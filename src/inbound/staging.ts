@@ -7,7 +7,7 @@ import { failpoint } from '../failpoint.ts'
 import type { Segment } from '../formats/format.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
-import type { StagePlan } from './load-plan.ts'
+import type { ExplodedFormat, StagePlan } from './load-plan.ts'
 import { createFunction, loadBodies, stageColumns } from './load-statement.ts'
 
 /** A message that failed by itself. */
@@ -38,16 +38,29 @@ export class Staging {
     this.#oids = made.oids
   }
 
-  /** Makes the tables and functions, or finds them. Not within a transaction: a rollback would undo them. */
-  static async in(session: Session, plan: StagePlan): Promise<Staging> {
+  /** What was prepared. */
+  static in(session: Session, plan: StagePlan): Staging {
     const found = session.keepsakes.get(plan)
-    if (found instanceof Staging) return found
-    if (session.keepsakes.size >= keptStagings) await session.forget()
+    if (!(found instanceof Staging)) throw new Error('the staging tables were not prepared')
+    return found
+  }
+
+  /** Makes tables and functions where there are none. Not within a transaction: a rollback would undo them. */
+  static async prepare(session: Session, plans: StagePlan[]): Promise<void> {
+    const missing = () => plans.filter((plan) => !session.keepsakes.has(plan))
+    if (session.keepsakes.size + missing().length > keptStagings && session.keepsakes.size > 0)
+      await session.forget()
+    for (const plan of missing()) await Staging.#make(session, plan)
+  }
+
+  static async #make(session: Session, plan: StagePlan): Promise<void> {
     const [made] = await session.script<{ oids: string; functions: string }>(createStage(session, plan))
     if (!made) throw new Error('the staging functions were not made')
-    const staging = new Staging(session, plan, made)
-    session.keepsakes.set(plan, staging)
-    return staging
+    session.keepsakes.set(plan, new Staging(session, plan, made))
+  }
+
+  get exploded(): ExplodedFormat {
+    return this.#plan.exploded
   }
 
   /** COPY into the staging table. */
@@ -126,8 +139,8 @@ export class Staging {
 
 const tag = identifier(stageColumns.tag)
 
-/** Each assignment of a consumer makes its own; a session with so many begins anew. */
-const keptStagings = 32
+/** Each assignment of a consumer makes its own; a session with more begins anew. */
+const keptStagings = 64
 
 /** Characters of PostgreSQL's message that are kept. */
 const longestReason = 2000

@@ -271,3 +271,51 @@ test('the relation is altered while it runs', async (t) => {
   await untilPassed(db, topic, 3)
   await untilRows(db, 'SELECT a::int, b, c FROM target', [[3, 'y', 5]])
 })
+
+describe('the key names the relation', () => {
+  test('rows of all of them in one transaction; unknown names are kept', async (t) => {
+    const { db, topic } = await setUp(t)
+    await db.query(`CREATE TABLE a (n int); CREATE SCHEMA other; CREATE TABLE other."B b" (n int, t text DEFAULT 'x');
+      CREATE VIEW v AS SELECT n FROM a`)
+    await produce(topic, [
+      { key: 'a', value: '{"n": 1}' },
+      { key: 'other."B b"', value: '{"n": 2}' },
+      { key: 'nothing', value: '{"n": 3}' },
+      { value: '{"n": 4}' },
+      { key: 'a', value: '{"n": "x"}' },
+      { key: 'v', value: '{"n": 5}' },
+      { key: '"; DROP TABLE a; --', value: '{"n": 6}' },
+      { key: 'a', value: null },
+      { key: 'a', value: '{"n": 7}' },
+    ])
+    await consume(db, topic, null, { route_by_key: true, on_error: 'dead_letter' })
+    await untilPassed(db, topic, 9)
+    await untilRows(db, 'SELECT n FROM a ORDER BY n', [[1], [5], [7]])
+    await untilRows(db, 'SELECT * FROM other."B b"', [[2, 'x']])
+    await untilRows(db, 'SELECT "offset"::int, code FROM millrace.dead_letter ORDER BY 1', [
+      [2, 'route-missing'],
+      [3, 'route-missing'],
+      [4, 'message-rejected'],
+      [6, 'route-missing'],
+    ])
+  })
+
+  test('as pipeline_kafka begins it: one that names nothing stops it until the relation is there', async (t) => {
+    const { db, topic } = await setUp(t)
+    await db.query('CREATE TABLE a (n int)')
+    await produce(topic, [
+      { key: 'a', value: '1' },
+      { key: 'b', value: '2' },
+      { key: 'a', value: '3' },
+    ])
+    await db.query('SELECT pipeline_kafka.consume_begin_stream_partitioned($1, start_offset := -2)', [topic])
+    const failed = await untilState(db, topic, 'failed')
+    assert.deepEqual([failed.error_code, failed.error_offset], ['route-missing', '1'])
+    await untilRows(db, 'SELECT n FROM a', [[1]])
+    await db.query('CREATE TABLE b (n int)')
+    await db.query('SELECT pipeline_kafka.consume_begin_stream_partitioned($1)', [topic])
+    await untilPassed(db, topic, 3)
+    await untilRows(db, 'SELECT n FROM a ORDER BY n', [[1], [3]])
+    await untilRows(db, 'SELECT n FROM b', [[2]])
+  })
+})

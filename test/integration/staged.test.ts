@@ -157,7 +157,8 @@ describe('F38 code of the owner that tries to act as the daemon', () => {
       await untilRows(db, 'SELECT n FROM other ORDER BY n', [[0], [1], [2]])
       const { rows } = await db.query('SELECT DISTINCT who FROM seen WHERE who <> $1', [roles.owner])
       assert.deepEqual(rows, [])
-      assert.equal((await consumerOf(db, topic)).state, 'running')
+      // a session that was tampered with is given up, and the batch tried again in another
+      assert.match((await consumerOf(db, topic)).state, /^(running|retrying)$/)
     })
   }
 
