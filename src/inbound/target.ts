@@ -67,8 +67,20 @@ export async function describeTarget(
 }
 
 function typeOf(column: ColumnRow): FormatTarget['columns'][number]['type'] {
-  if (column.base === 'json' || column.base === 'jsonb' || column.base === 'text') return column.base
-  return column.category === 'A' ? 'array' : 'other'
+  switch (column.base) {
+    case 'json':
+    case 'jsonb':
+    case 'text':
+    case 'bytea':
+      return column.base
+    case '_json':
+    case '_jsonb':
+      return 'json-array'
+    case '_box':
+      return 'box-array'
+    default:
+      return column.category === 'A' ? 'array' : 'other'
+  }
 }
 
 const relationQuery = `
