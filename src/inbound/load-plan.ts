@@ -3,12 +3,9 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { MillraceError } from '../errors.ts'
-import { createFormat, type Format } from '../formats/format.ts'
-
-export type ExplodedFormat = any
-const createExploder = (_: unknown): any => null
-
+import { createExploder, type ExplodedFormat } from '../formats/explode.ts'
 import type { Column, FormatOptions, PrefixField, Segment } from '../formats/format.ts'
+import { createFormat, type Format } from '../formats/format.ts'
 import { identifier } from '../postgres/literal.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import type { ConsumerSpec } from './consumer.ts'

@@ -83,7 +83,6 @@ export async function loadSalvaging(
 
 /** A role without the right to temporary tables is served all the same, more slowly. */
 async function stagingFor(session: Session, relation: RelationPlan): Promise<Staging | null> {
-  if (!relation.staged.exploded) return null
   try {
     await Staging.prepare(session, [relation.staged])
     const staging = Staging.in(session, relation.staged)

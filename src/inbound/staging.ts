@@ -4,10 +4,11 @@
 // because code that ran in this session could have altered them (no other session can reach them).
 
 import { failpoint } from '../failpoint.ts'
+import type { ExplodedFormat } from '../formats/explode.ts'
 import type { Segment } from '../formats/format.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
-import type { ExplodedFormat, StagePlan } from './load-plan.ts'
+import type { StagePlan } from './load-plan.ts'
 import { createFunction, loadBodies, stageColumns } from './load-statement.ts'
 
 /** A message that failed by itself. */
