@@ -30,6 +30,8 @@ export type BadCode = Documented<
   | 'change-no-key'
   | 'change-value-unavailable'
   | 'tombstone-no-key'
+  /** By COPY's own reader, which only an exploder knows: see explode.ts. */
+  | 'message-rejected'
 >
 
 type Documented<Code extends ErrorCode> = Code

@@ -187,7 +187,7 @@ export class JsonColumnRows implements Rows {
     const after = scanner.value(bytes, p, end)
     if (after < 0) {
       this.#setFault('json-invalid')
-    } else if (after < end && !endsValue(bytes[after]!)) {
+    } else if (this.#finder === null && after < end && !endsValue(bytes[after]!)) {
       scanner.fail(after, 'something follows the value')
       this.#setFault('json-invalid')
     } else {

@@ -20,8 +20,7 @@ export function parseJsonPath(text: string): JsonPath {
   let at = first[0].length
   // without a $ the first name has no dot before it
   let bare = !first[0].endsWith('$')
-  const step =
-    /(\.)?([\p{L}\p{N}_$-]+)|\.?\[\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(\*))\s*\]|\.(\*)|(\s+$)/uy
+  const step = /(\.)?([\p{L}\p{N}_$-]+)|\.?\[\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(\*))\s*\]|\s+$/uy
   while (at < text.length) {
     step.lastIndex = at
     const found = step.exec(text)

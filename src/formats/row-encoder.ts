@@ -105,13 +105,13 @@ export class RowEncoder implements Encoder {
   append(bytes: Buffer, start: number, end: number, tag: number): void {
     if (this.bad !== null) return
     const fault = this.#writer.add(bytes, start, end, tag, null)
-    if (fault !== null) this.bad = { tag, ...fault }
+    if (fault !== null) this.bad = { tag, code: fault.code, reason: fault.reason }
   }
 
   appendRecord(message: Message): void {
     if (this.bad !== null) return
     const fault = this.#writer.addRecord(message)
-    if (fault !== null) this.bad = { tag: message.tag, ...fault }
+    if (fault !== null) this.bad = { tag: message.tag, code: fault.code, reason: fault.reason }
   }
 
   finish(): Encoded {

@@ -11,6 +11,8 @@ export interface Fault {
   code: BadCode
   /** For people. It has positions, never bytes, of the message. */
   reason: string
+  /** COPY's, of an exploder. */
+  sqlstate?: string
 }
 
 export const upsert = 0x75

@@ -28,7 +28,8 @@ export class Table {
     await client.query(`CREATE TEMP TABLE t (${definition}) ON COMMIT DELETE ROWS`)
     const { rows: columns } = await client.query(`
       SELECT attname AS name, atthasdef OR attidentity <> '' AS "hasDefault",
-             CASE WHEN typname IN ('json', 'jsonb', 'text') THEN typname
+             CASE WHEN typname IN ('json', 'jsonb', 'text', 'bytea') THEN typname
+                  WHEN typname IN ('_json', '_jsonb') THEN 'json-array' WHEN typname = '_box' THEN 'box-array'
                   WHEN typcategory = 'A' THEN 'array' ELSE 'other' END AS type
         FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
        WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
