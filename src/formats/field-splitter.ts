@@ -68,7 +68,8 @@ export class TextSplitter implements FieldSplitter {
       if (byte === delimiter) {
         if (numeric) {
           const fault = this.#judge(unescapeText(bytes.subarray(field, p)))
-          if (fault !== null) return this.#refuse(fault)
+          // raw bytes are looked at before any escape
+          if (fault !== null) return this.#refuse({ ...fault, at: Number.POSITIVE_INFINITY })
           numeric = false
         }
         bounds.push(field, p)
