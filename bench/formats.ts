@@ -4,7 +4,13 @@
 // node bench/formats.ts [messages]
 
 import { ChunkPool } from '../src/formats/chunk-pool.ts'
-import { type Column, createFormat, type Format, type FormatOptions } from '../src/formats/format.ts'
+import {
+  type Column,
+  createFormat,
+  type Format,
+  type FormatOptions,
+  type PrefixField,
+} from '../src/formats/format.ts'
 
 interface Case {
   name: string
@@ -25,6 +31,12 @@ const pool = new ChunkPool()
 const column = (name: string, type: Column['type'] = 'other'): Column => ({ name, type, hasDefault: false })
 const five = ['id', 'name', 'city', 'price', 'at'].map((name) => column(name))
 const at = '2024-05-06 07:08:09'
+/** What a staging table has before each row. */
+const staging: PrefixField[] = [
+  { field: 'tag', column: 'tag' },
+  { field: 'row', column: 'row' },
+  { field: 'absent', column: 'absent' },
+]
 
 const cases: Case[] = [
   {
@@ -74,6 +86,20 @@ const cases: Case[] = [
     columns: [column('document', 'jsonb')],
     message: (i) =>
       JSON.stringify({ id: 10_000_000 + i, name: `name ${i % 1000}`, city: 'Rotterdam', price: i / 8, at }),
+  },
+  {
+    name: 'json into 5 columns, staged',
+    target: null,
+    options: { format: 'json', prefix: staging },
+    columns: five,
+    message: (i) =>
+      JSON.stringify({ id: 10_000_000 + i, name: `name ${i % 1000}`, city: 'Rotterdam', price: i / 8, at }),
+  },
+  {
+    name: 'csv, staged',
+    target: null,
+    options: { format: 'csv', prefix: staging.slice(0, 2) },
+    message: (i) => `${10_000_000 + i},name ${i % 1000},Rotterdam,${i / 8},${at}`,
   },
 ]
 

@@ -51,8 +51,8 @@ export class ExplodedRows extends LineRows {
     const isValid = this.#judge(bytes.subarray(start, end)) === null
     for (let row = 0; row < count; row++) {
       const invalid = isValid ? null : this.#judgeLine(row)
-      if (invalid !== null) return this.#refuse(invalid)
       const fields = this.#split(row)
+      if (invalid !== null) return this.#refuse(fields < 0 ? earlier(invalid, this.#splitter.fault) : invalid)
       if (fields < 0) return this.#refuse(this.#splitter.fault)
       if (fields > this.columns.length) {
         return this.#refuse(rejected('22P04', 'extra data after last expected column'))
@@ -105,6 +105,11 @@ export class ExplodedRows extends LineRows {
     this.fault = fault
     return -1
   }
+}
+
+/** The line is looked at byte by byte before its fields are. */
+function earlier(invalid: Fault, fault: Fault): Fault {
+  return fault.at !== undefined && fault.at + 2 < invalid.at! ? fault : invalid
 }
 
 const escapedNul = Buffer.from('\\u0000')

@@ -60,7 +60,7 @@ export class TextSplitter implements FieldSplitter {
       const byte = p < end ? bytes[p]! : delimiter
       if (byte === backslash && p < end) {
         const next = p + 1 < end ? bytes[p + 1]! : 0
-        if (next === 0x2e) return this.#refuse(this.#marker)
+        if (next === 0x2e) return this.#refuse({ ...this.#marker, at: p - start })
         if (next === 0x78 || (next >= 0x30 && next <= 0x37)) numeric = true
         p += p + 1 < end && next < 0x80 ? 2 : 1
         continue
@@ -68,7 +68,8 @@ export class TextSplitter implements FieldSplitter {
       if (byte === delimiter) {
         if (numeric) {
           const fault = this.#judge(unescapeText(bytes.subarray(field, p)))
-          if (fault !== null) return this.#refuse(fault)
+          // raw bytes are looked at before any escape
+          if (fault !== null) return this.#refuse({ ...fault, at: Number.POSITIVE_INFINITY })
           numeric = false
         }
         bounds.push(field, p)

@@ -13,6 +13,8 @@ export interface Fault {
   reason: string
   /** COPY's, of an exploder. */
   sqlstate?: string
+  /** The byte that COPY stops at: the first of several faults is the one that it reports. */
+  at?: number
 }
 
 export const upsert = 0x75

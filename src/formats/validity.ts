@@ -11,7 +11,7 @@ export function invalidText(bytes: Buffer, encoding: string, isUnicode: boolean)
   const at = isUnicode ? firstInvalid(bytes) : nul
   const length = isUnicode ? Math.min(lengthOf(bytes[at]!), bytes.length - at) : 1
   const hex = Array.from(bytes.subarray(at, at + length), (byte) => `0x${byte.toString(16).padStart(2, '0')}`)
-  return rejected('22021', `invalid byte sequence for encoding "${encoding}": ${hex.join(' ')}`)
+  return { ...rejected('22021', `invalid byte sequence for encoding "${encoding}": ${hex.join(' ')}`), at }
 }
 
 /** Where the first character is that is none. */
