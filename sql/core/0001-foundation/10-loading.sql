@@ -223,7 +223,7 @@ BEGIN
     END IF;
     SELECT r INTO needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE']) AS r
     WHERE NOT has_table_privilege(c.owner::oid, target, r)
-      AND NOT (r = 'DELETE' AND c.mode = 'upsert' AND c.tombstone = 'skip') LIMIT 1;
+      AND NOT (r = 'DELETE' AND c.mode = 'upsert' AND c.tombstone IS NOT DISTINCT FROM 'skip') LIMIT 1;
     IF FOUND THEN
       PERFORM millrace.refuse('write-denied', format('role %I has no right to %s %s, which mode %s needs',
         pg_get_userbyid(c.owner::oid), needed, shown, c.mode));
