@@ -405,6 +405,9 @@ DECLARE
     ARRAY['cluster', 'target_schema', 'target_name', 'route_by_key', 'owner', 'wanted'] || millrace.consumer_options()) AS o);
 BEGIN
   SELECT * INTO pattern FROM millrace.consumer AS c WHERE c.id = parent AND c.wanted = 'running' FOR NO KEY UPDATE;
+  IF pattern.topic_pattern IS NULL THEN
+    RETURN 0;
+  END IF;
   expression := millrace.topic_expression(pattern.topic_pattern);
   FOR found_topic IN
     SELECT t FROM unnest(topics) AS t WHERE t ~ expression AND NOT EXISTS (
