@@ -1391,8 +1391,7 @@ BEGIN
   IF c.missing_keys IS NULL OR c.missing_keys NOT IN ('default', 'error') THEN
     PERFORM millrace.refuse('missing-keys-invalid', format('missing_keys cannot be %L', left(c.missing_keys, 64)));
   END IF;
-  -- names of keys, joined by dots, each with [*] or an index after it; "quoted" where a name has such signs in it
-  IF c.json_path !~ '^(\$|(\$\.)?([^\s."\[\]*$]+|"[^"]+"))(\.([^\s."\[\]*]+|"[^"]+")|\[(\*|[0-9]{1,9})\])*$' THEN
+  IF NOT millrace.is_json_path(c.json_path) THEN
     PERFORM millrace.refuse('json-path-invalid', format('json_path cannot be %L', left(c.json_path, 100)));
   END IF;
   IF c.metadata IS NOT NULL AND (jsonb_typeof(c.metadata) <> 'object' OR EXISTS (
@@ -1611,7 +1610,7 @@ DECLARE
   modifiers text;
   found_type regtype;
 BEGIN
-  FOREACH definition IN ARRAY columns LOOP
+  FOREACH definition IN ARRAY coalesce(columns, '{}') LOOP
     name := NULL;
     type := NULL;
     parts := regexp_match(definition, '^\s*("(?:[^"]|"")+"|[^\s"(),;]+)\s+(\S.*?)\s*$');
@@ -2252,6 +2251,19 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.is_ascii_character(text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.is_json_path(path text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT path ~ concat('^\s*(\$|', letter, other, '*)(\.', other, '+|\.?\[\s*(''([^''\\]|\\.)*''|"([^"\\]|\\.)*")\s*\])*(\.?\[\s*\*\s*\]|\s*)$')
+  FROM (VALUES ('[^\x01-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]', '[^\x01-\x23\x25-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]'))
+    AS name (letter, other)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.is_json_path(text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.key_columns(target oid, asked text[])
  RETURNS text[]
  LANGUAGE sql
@@ -2732,7 +2744,7 @@ BEGIN
     ('code: missing-keys-invalid', '22023',
       'default or error.'),
     ('code: json-path-invalid', '22023',
-      'For example $.a.b, $.rows[*] or a.b: names with dots between them, [*] for each element, [0] for one, "quotes" around special names.'),
+      'Write member names: $.a.b, a.b or $[''a b''], and [*] at most at the end.'),
     ('code: metadata-invalid', '22023',
       'An object that gives each of key, topic, partition, offset, timestamp, headers (or some) its own column, for example {"offset": "kafka_offset"}.'),
     ('code: columns-invalid', '22023',
