@@ -122,7 +122,7 @@ CREATE UNIQUE INDEX consumer_pattern ON millrace.consumer USING btree (cluster, 
 CREATE UNIQUE INDEX consumer_route ON millrace.consumer USING btree (cluster, topic, target_schema) WHERE ((target_name IS NULL) AND (topic IS NOT NULL));
 CREATE TRIGGER check_consumer BEFORE INSERT OR UPDATE OF cluster, topic, topic_pattern, parent_id, target_schema, target_name, route_by_key, owner, group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column, unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit, dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time, start_partitions ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.check_consumer();
 CREATE TRIGGER notify_daemon AFTER INSERT OR DELETE OR UPDATE OF cluster, topic, topic_pattern, parent_id, target_schema, target_name, route_by_key, owner, group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column, unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit, dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time, start_partitions ON millrace.consumer FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
-CREATE TRIGGER pass_to_children AFTER UPDATE ON millrace.consumer FOR EACH ROW WHEN (((new.topic_pattern IS NOT NULL) AND ((new.version <> old.version) OR (new.wanted <> old.wanted)))) EXECUTE FUNCTION millrace.pass_to_children();
+CREATE TRIGGER pass_to_children AFTER UPDATE ON millrace.consumer FOR EACH ROW WHEN (((new.topic_pattern IS NOT NULL) AND ((new.version <> old.version) OR (new.wanted <> old.wanted) OR (((new.start_offset IS DISTINCT FROM old.start_offset) OR (new.start_time IS DISTINCT FROM old.start_time)) OR (new.start_partitions IS DISTINCT FROM old.start_partitions))))) EXECUTE FUNCTION millrace.pass_to_children();
 CREATE TRIGGER set_start_pending BEFORE UPDATE OF start_offset, start_time, start_partitions ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.set_start_pending();
 ALTER TABLE millrace.consumer ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON millrace.consumer FOR ALL
@@ -755,7 +755,7 @@ BEGIN
       OR undefined_column
     THEN
       GET STACKED DIAGNOSTICS problem = PG_EXCEPTION_DETAIL, why = MESSAGE_TEXT;
-      warnings := warnings || (substring(problem FROM '^code: (.*)$') || ': ' || why);
+      warnings := warnings || concat_ws(': ', substring(problem FROM '^code: (.*)$'), why);
     END;
   END LOOP;
   UPDATE millrace.consumer AS c SET warning = left(array_to_string(warnings, '; '), 2000), located_at = coalesce(c.located_at, clock_timestamp()),
@@ -933,6 +933,9 @@ BEGIN
 
     BEGIN
       IF FOUND THEN
+        -- so that the same start as the last time is a change, which goes to the consumers of its topics
+        UPDATE millrace.consumer AS c SET start_offset = NULL, start_time = NULL, start_partitions = NULL
+        WHERE c.id = consumer.id AND c.topic_pattern IS NOT NULL;
         EXECUTE pg_catalog.format('UPDATE millrace.consumer AS c SET wanted = %L, (%2$s) = (
           SELECT %2$s FROM jsonb_populate_record(NULL::millrace.consumer, $2)) WHERE c.id = $1', 'running', given)
           USING consumer.id, options;
@@ -2570,11 +2573,16 @@ CREATE OR REPLACE FUNCTION millrace.pass_to_children()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
-  passed constant text := (SELECT string_agg(quote_ident(o), ', ')
-    FROM unnest(millrace.consumer_options() || ARRAY['wanted', 'start_offset', 'start_time', 'start_partitions']) AS o);
+  passed text[] := millrace.consumer_options();
 BEGIN
-  EXECUTE format('UPDATE millrace.consumer SET (%1$s) = (SELECT %1$s FROM (SELECT ($1).*) AS parent) WHERE parent_id = ($1).id', passed)
-    USING NEW;
+  IF NEW.wanted <> OLD.wanted THEN
+    passed := passed || text 'wanted';
+  END IF;
+  IF (NEW.start_offset, NEW.start_time, NEW.start_partitions) IS DISTINCT FROM (OLD.start_offset, OLD.start_time, OLD.start_partitions) THEN
+    passed := passed || ARRAY['start_offset', 'start_time', 'start_partitions'];
+  END IF;
+  EXECUTE format('UPDATE millrace.consumer SET (%1$s) = (SELECT %1$s FROM (SELECT ($1).*) AS parent) WHERE parent_id = ($1).id',
+    (SELECT string_agg(quote_ident(o), ', ') FROM unnest(passed) AS o)) USING NEW;
   RETURN NULL;
 END
 $function$
@@ -3043,6 +3051,10 @@ BEGIN
       IS DISTINCT FROM (OLD.start_offset, OLD.start_time, OLD.start_partitions)
   THEN
     NEW.start_pending := true;
+  END IF;
+  -- Nothing of a pattern is located but the topics that it finds; those that it has are told at once.
+  IF NEW.topic_pattern IS NOT NULL AND NEW.located_at IS NOT NULL THEN
+    NEW.start_pending := false;
   END IF;
   RETURN NEW;
 END

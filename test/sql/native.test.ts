@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { eventually } from '../support/eventually.ts'
 import { ownedDatabase, type RoleSession } from '../support/owned-database.ts'
 
 const tables = `CREATE TABLE t (id int PRIMARY KEY, a int, b text, meta text, made int GENERATED ALWAYS AS (1) STORED, rest jsonb,
@@ -303,6 +304,31 @@ describe('pause, resume, drop_consumer', () => {
     assert.notEqual(await owner.value(consume('')), one, 'a new one is another one')
   })
 
+  test('waits for a load that is under way, which is then committed whole', async (t) => {
+    const { as, roles, superuser: watcher } = await ownedDatabase(t)
+    const owner = await as(roles.owner)
+    const loader = await as(roles.owner)
+    await owner.run(`SELECT millrace.add_cluster('default', 'localhost:9092'); ${tables}`)
+    const id = await owner.value(consume(''))
+    await owner.run(
+      `INSERT INTO millrace.position (consumer_id, partition, next_offset, config_version) VALUES (${id}, 0, 0, 1)`,
+    )
+    await loader.run('BEGIN; UPDATE millrace.position SET next_offset = 5')
+    const dropped = owner.value(`SELECT millrace.drop_consumer(${id})`)
+    await eventually(
+      'drop_consumer waits',
+      () =>
+        watcher.value(`SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'SELECT millrace.drop_consumer%')`) as Promise<boolean>,
+    )
+    await loader.run(`INSERT INTO t (id) VALUES (1);
+      INSERT INTO millrace.batch (consumer_id, partition, from_offset, to_offset) VALUES (${id}, 0, 0, 5); COMMIT`)
+    assert.equal(await dropped, '0')
+    assert.equal(await owner.value('SELECT count(*)::int FROM t'), 1)
+    assert.deepEqual(await owner.column('SELECT consumer_id FROM millrace.position'), [])
+    assert.deepEqual(await owner.column('SELECT consumer_id FROM millrace.batches'), [])
+  })
+
   test('what a load was adding while its consumer was dropped is swept up', async (t) => {
     const owner = await prepared(t)
     const id = await owner.value(consume(''))
@@ -466,6 +492,47 @@ describe('a topic pattern', () => {
     }
     await owner.run(`SELECT millrace.drop_consumer(${id})`)
     assert.deepEqual(await owner.column('SELECT id FROM millrace.consumer'), [])
+  })
+
+  test('moves the consumers of its topics when it is moved, and at no other time', async (t) => {
+    const owner = await prepared(t)
+    const begin = `SELECT millrace.consume(topic_pattern := 'a.', "into" := 't', start_offset := -2)`
+    const id = await owner.value(begin)
+    await owner.run(`SELECT millrace.add_children(${id}, '{a1,a2}')`)
+    const located = (): Promise<unknown> =>
+      owner.run(
+        'UPDATE millrace.consumer SET start_pending = false, located_at = now() WHERE parent_id IS NOT NULL',
+      )
+    const starts = async (): Promise<unknown[]> =>
+      owner.column(
+        `SELECT concat_ws(' ', start_pending, start_offset, wanted) FROM millrace.consumer WHERE parent_id = ${id} ORDER BY topic`,
+      )
+    assert.deepEqual(await starts(), ['t -2 running', 't -2 running'])
+    await located()
+    await owner.run(`SELECT millrace.alter_consumer(${id}, timeout := 9)`)
+    assert.deepEqual(await starts(), ['f -2 running', 'f -2 running'])
+    await owner.run(`SELECT millrace.pause(${id}), millrace.resume(${id})`)
+    assert.deepEqual(await starts(), ['f running', 'f running'])
+    await owner.run('SELECT pipeline_kafka.consume_end(), pipeline_kafka.consume_begin()')
+    assert.deepEqual(await starts(), ['f running', 'f running'])
+    for (const [to, expected] of [
+      ['beginning', '-2'],
+      ['end', '-1'],
+      ['end', '-1'],
+    ]) {
+      await owner.run(`SELECT millrace.seek(${id}, '${to}')`)
+      assert.deepEqual(await starts(), [`t ${expected} running`, `t ${expected} running`])
+      await located()
+    }
+    await owner.run(`SELECT millrace.pause(${id}); ${begin}`)
+    assert.deepEqual(await starts(), ['t -2 running', 't -2 running'])
+    await located()
+    await owner.run(`SELECT millrace.pause(${id}); ${begin}`)
+    assert.deepEqual(await starts(), ['t -2 running', 't -2 running'], 'the same start once more')
+    await located()
+    const child = await owner.value(`SELECT millrace.consumer_id('a1', 't')`)
+    await owner.run(`SELECT millrace.pause(${child}), millrace.alter_consumer(${id}, timeout := 10)`)
+    assert.deepEqual(await starts(), ['f -2 stopped', 'f -2 running'], 'one that was stopped stays so')
   })
 
   test('takes only topics that its owner may consume, and says which it may not', async (t) => {

@@ -378,6 +378,10 @@ BEGIN
   THEN
     NEW.start_pending := true;
   END IF;
+  -- Nothing of a pattern is located but the topics that it finds; those that it has are told at once.
+  IF NEW.topic_pattern IS NOT NULL AND NEW.located_at IS NOT NULL THEN
+    NEW.start_pending := false;
+  END IF;
   RETURN NEW;
 END
 $$;

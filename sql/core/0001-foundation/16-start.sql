@@ -36,6 +36,9 @@ BEGIN
 
     BEGIN
       IF FOUND THEN
+        -- so that the same start as the last time is a change, which goes to the consumers of its topics
+        UPDATE millrace.consumer AS c SET start_offset = NULL, start_time = NULL, start_partitions = NULL
+        WHERE c.id = consumer.id AND c.topic_pattern IS NOT NULL;
         EXECUTE pg_catalog.format('UPDATE millrace.consumer AS c SET wanted = %L, (%2$s) = (
           SELECT %2$s FROM jsonb_populate_record(NULL::millrace.consumer, $2)) WHERE c.id = $1', 'running', given)
           USING consumer.id, options;
