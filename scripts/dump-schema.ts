@@ -63,6 +63,8 @@ const relations = `
         AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND conrelid = c.oid)),
     (SELECT string_agg(pg_get_triggerdef(t.oid) || ';', E'\\n' ORDER BY t.tgname)
       FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal),
+    (SELECT string_agg(pg_get_ruledef(r.oid), E'\\n' ORDER BY r.rulename)
+      FROM pg_rewrite AS r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN'),
     CASE WHEN c.relrowsecurity THEN format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY;', c.oid::regclass) END,
     (SELECT string_agg(format('CREATE POLICY %I ON %s FOR %s', p.polname, c.oid::regclass,
         CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END)

@@ -14,6 +14,7 @@ CREATE TABLE millrace.batch (
   xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
   commits integer DEFAULT 1 NOT NULL,
   committed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CHECK (((kind = 'seek'::text) OR (to_offset >= from_offset))),
   CHECK ((kind = ANY (ARRAY['load'::text, 'start'::text, 'seek'::text, 'gap'::text]))),
   PRIMARY KEY (id)
 );
@@ -121,7 +122,7 @@ CREATE UNIQUE INDEX consumer_pattern ON millrace.consumer USING btree (cluster, 
 CREATE UNIQUE INDEX consumer_route ON millrace.consumer USING btree (cluster, topic, target_schema) WHERE ((target_name IS NULL) AND (topic IS NOT NULL));
 CREATE TRIGGER check_consumer BEFORE INSERT OR UPDATE OF cluster, topic, topic_pattern, parent_id, target_schema, target_name, route_by_key, owner, group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column, unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit, dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time, start_partitions ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.check_consumer();
 CREATE TRIGGER notify_daemon AFTER INSERT OR DELETE OR UPDATE OF cluster, topic, topic_pattern, parent_id, target_schema, target_name, route_by_key, owner, group_id, format, delimiter, quote, escape, encoding, json_path, columns, rest_column, unknown_keys, missing_keys, metadata, mode, key_columns, tombstone, transform, on_error, dead_letter_limit, dead_letter_max_age, on_offset_gap, batchsize, maxbytes, parallelism, timeout, wanted, start_offset, start_time, start_partitions ON millrace.consumer FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
-CREATE TRIGGER pass_to_children AFTER UPDATE ON millrace.consumer FOR EACH ROW WHEN (((new.topic_pattern IS NOT NULL) AND ((new.version <> old.version) OR (new.wanted <> old.wanted)))) EXECUTE FUNCTION millrace.pass_to_children();
+CREATE TRIGGER pass_to_children AFTER UPDATE ON millrace.consumer FOR EACH ROW WHEN (((new.topic_pattern IS NOT NULL) AND ((new.version <> old.version) OR (new.wanted <> old.wanted) OR (((new.start_offset IS DISTINCT FROM old.start_offset) OR (new.start_time IS DISTINCT FROM old.start_time)) OR (new.start_partitions IS DISTINCT FROM old.start_partitions))))) EXECUTE FUNCTION millrace.pass_to_children();
 CREATE TRIGGER set_start_pending BEFORE UPDATE OF start_offset, start_time, start_partitions ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace.set_start_pending();
 ALTER TABLE millrace.consumer ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON millrace.consumer FOR ALL
@@ -637,6 +638,19 @@ COMMENT ON VIEW millrace.live_report IS 'One report for each consumer: the worst
 CREATE VIEW millrace.removal WITH (security_barrier=true) AS
  SELECT NULL::bigint AS consumer_id
   WHERE false;
+CREATE RULE remove AS
+    ON INSERT TO millrace.removal DO INSTEAD ( DELETE FROM millrace.dead_letter d
+  WHERE (d.consumer_id IN ( SELECT c.id
+           FROM millrace.visible_consumer c
+          WHERE ((c.parent_id = new.consumer_id) OR ((c.id = new.consumer_id) AND (c.parent_id IS NULL)))));
+ DELETE FROM millrace.batch b
+  WHERE (b.consumer_id IN ( SELECT c.id
+           FROM millrace.visible_consumer c
+          WHERE ((c.parent_id = new.consumer_id) OR ((c.id = new.consumer_id) AND (c.parent_id IS NULL)))));
+ DELETE FROM millrace.consumer c
+  WHERE ((c.id = new.consumer_id) AND (c.parent_id IS NULL) AND (c.id IN ( SELECT v.id
+           FROM millrace.visible_consumer v)));
+);
 GRANT INSERT ON TABLE millrace.removal TO PUBLIC;
 COMMENT ON VIEW millrace.removal IS 'Takes the number of a consumer that is to be removed. For other views.';
 
@@ -720,6 +734,9 @@ DECLARE
     ARRAY['cluster', 'target_schema', 'target_name', 'route_by_key', 'owner', 'wanted'] || millrace.consumer_options()) AS o);
 BEGIN
   SELECT * INTO pattern FROM millrace.consumer AS c WHERE c.id = parent AND c.wanted = 'running' FOR NO KEY UPDATE;
+  IF pattern.topic_pattern IS NULL THEN
+    RETURN 0;
+  END IF;
   expression := millrace.topic_expression(pattern.topic_pattern);
   FOR found_topic IN
     SELECT t FROM unnest(topics) AS t WHERE t ~ expression AND NOT EXISTS (
@@ -738,7 +755,7 @@ BEGIN
       OR undefined_column
     THEN
       GET STACKED DIAGNOSTICS problem = PG_EXCEPTION_DETAIL, why = MESSAGE_TEXT;
-      warnings := warnings || (substring(problem FROM '^code: (.*)$') || ': ' || why);
+      warnings := warnings || concat_ws(': ', substring(problem FROM '^code: (.*)$'), why);
     END;
   END LOOP;
   UPDATE millrace.consumer AS c SET warning = left(array_to_string(warnings, '; '), 2000), located_at = coalesce(c.located_at, clock_timestamp()),
@@ -808,6 +825,82 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.alter_consumer(bigint,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,bigint,interval,text,integer,integer,integer,integer,text,text[]) TO PUBLIC;
 COMMENT ON FUNCTION millrace.alter_consumer(bigint,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,bigint,interval,text,integer,integer,integer,integer,text,text[]) IS 'Changes options of a consumer. What is left out or NULL stays as it is; reset names those that go back to their default.';
 
+CREATE OR REPLACE FUNCTION millrace.ask_replay(consumer bigint DEFAULT NULL::bigint, ids bigint[] DEFAULT NULL::bigint[], "where" text DEFAULT NULL::text)
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT asked FROM millrace.request_replay(consumer, ids, "where")
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.ask_replay(bigint,bigint[],text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.ask_replay(bigint,bigint[],text) IS 'Asks for dead letters to be loaded again: all, those of a consumer, by number, by a condition; returns how many were asked for.';
+
+CREATE OR REPLACE FUNCTION millrace.ask_try(target regclass, "into" text, cluster text, options jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  relation record;
+  request bigint;
+BEGIN
+  SELECT * INTO relation FROM millrace.check_relation(target, "into");
+  INSERT INTO millrace.request (kind, arguments) VALUES ('try', options || jsonb_build_object(
+    'cluster', millrace.given_cluster(cluster), 'target_schema', relation.target_schema, 'target_name', relation.target_name,
+    'route_by_key', false, 'format', lower(options ->> 'format'), 'dead_letter_limit', 1, 'on_offset_gap', 'stop'))
+  RETURNING id INTO request;
+  PERFORM millrace.warn_without_daemon();
+  RETURN request;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.ask_try(regclass,text,text,jsonb) TO PUBLIC;
+
+CREATE OR REPLACE PROCEDURE millrace.await(IN request bigint, INOUT finished boolean DEFAULT NULL::boolean)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+  progress pg_catalog.record;
+  told pg_catalog.text;
+  patience pg_catalog.int4 := 100;
+BEGIN
+  BEGIN
+    COMMIT;
+  EXCEPTION WHEN invalid_transaction_termination THEN
+    finished := SQLERRM OPERATOR(pg_catalog.<>) millrace.commit_refusal();
+  END;
+  IF NOT finished THEN
+    PERFORM millrace.notice_waiting(request);
+    RETURN;
+  END IF;
+  finished := false;
+  COMMIT;
+  LOOP
+    SELECT * INTO progress FROM millrace.request_progress(request);
+    finished := NOT progress.open;
+    EXIT WHEN finished;
+    IF progress.shown OPERATOR(pg_catalog.<>) COALESCE(told, '') THEN
+      told := progress.shown;
+      RAISE NOTICE '%', told;
+    END IF;
+    patience := CASE WHEN progress.daemon THEN 100 ELSE patience OPERATOR(pg_catalog.-) 1 END;
+    EXIT WHEN patience OPERATOR(pg_catalog.<) 0;
+    COMMIT;
+    PERFORM pg_catalog.pg_sleep(0.1);
+  END LOOP;
+  IF finished THEN
+    PERFORM millrace.check_outcome(request);
+  ELSE
+    PERFORM millrace.warn_without_daemon();
+  END IF;
+END
+$procedure$
+;
+GRANT EXECUTE ON FUNCTION millrace.await(bigint,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.await(bigint,boolean) IS 'Waits for the outcome of a request; finished: whether there is one.';
+
 CREATE OR REPLACE FUNCTION millrace.begin_consumer(cluster text, topic text, topic_pattern text, target_schema text, target_name text, options jsonb)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -833,13 +926,16 @@ BEGIN
     FOR NO KEY UPDATE;
     IF FOUND AND consumer.wanted = 'running' AND NOT consumer.failed THEN
       RAISE WARNING 'topic % is already being consumed into %', coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
-        coalesce(pg_catalog.format('%I.%I', begin_consumer.target_schema, begin_consumer.target_name), 'the relations that its keys name')
+        millrace.target_shown(begin_consumer.target_schema, begin_consumer.target_name)
         USING DETAIL = 'code: already-running', HINT = 'Nothing was changed. End it first to change its options.';
       RETURN consumer.id;
     END IF;
 
     BEGIN
       IF FOUND THEN
+        -- so that the same start as the last time is a change, which goes to the consumers of its topics
+        UPDATE millrace.consumer AS c SET start_offset = NULL, start_time = NULL, start_partitions = NULL
+        WHERE c.id = consumer.id AND c.topic_pattern IS NOT NULL;
         EXECUTE pg_catalog.format('UPDATE millrace.consumer AS c SET wanted = %L, (%2$s) = (
           SELECT %2$s FROM jsonb_populate_record(NULL::millrace.consumer, $2)) WHERE c.id = $1', 'running', given)
           USING consumer.id, options;
@@ -866,7 +962,7 @@ BEGIN
       IF NOT FOUND THEN
         PERFORM millrace.refuse('consumer-not-yours', pg_catalog.format('topic %s is already being consumed into %s by another role',
           coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
-          concat_ws('.', quote_ident(begin_consumer.target_schema), quote_ident(begin_consumer.target_name))));
+          millrace.target_shown(begin_consumer.target_schema, begin_consumer.target_name)));
       END IF;
     END;
   END LOOP;
@@ -1043,7 +1139,7 @@ BEGIN
     END IF;
     SELECT r INTO needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE']) AS r
     WHERE NOT has_table_privilege(c.owner::oid, target, r)
-      AND NOT (r = 'DELETE' AND c.mode = 'upsert' AND c.tombstone = 'skip') LIMIT 1;
+      AND NOT (r = 'DELETE' AND c.mode = 'upsert' AND c.tombstone IS NOT DISTINCT FROM 'skip') LIMIT 1;
     IF FOUND THEN
       PERFORM millrace.refuse('write-denied', format('role %I has no right to %s %s, which mode %s needs',
         pg_get_userbyid(c.owner::oid), needed, shown, c.mode));
@@ -1203,6 +1299,24 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_options(millrace.consumer) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.check_outcome(request bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  found_request record;
+BEGIN
+  SELECT * INTO found_request FROM millrace.request AS r WHERE r.id = request;
+  IF found_request.state = 'failed' THEN
+    PERFORM millrace.refuse('request-failed',
+      format('request %s failed: %s: %s', request, found_request.error_code, found_request.error_message));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_outcome(bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.check_relation(target regclass, target_text text, OUT target_schema text, OUT target_name text)
  RETURNS record
  LANGUAGE plpgsql
@@ -1280,8 +1394,7 @@ BEGIN
   IF c.missing_keys IS NULL OR c.missing_keys NOT IN ('default', 'error') THEN
     PERFORM millrace.refuse('missing-keys-invalid', format('missing_keys cannot be %L', left(c.missing_keys, 64)));
   END IF;
-  -- names of keys, joined by dots, each with [*] or an index after it; "quoted" where a name has such signs in it
-  IF c.json_path !~ '^(\$|(\$\.)?([^\s."\[\]*$]+|"[^"]+"))(\.([^\s."\[\]*]+|"[^"]+")|\[(\*|[0-9]{1,9})\])*$' THEN
+  IF NOT millrace.is_json_path(c.json_path) THEN
     PERFORM millrace.refuse('json-path-invalid', format('json_path cannot be %L', left(c.json_path, 100)));
   END IF;
   IF c.metadata IS NOT NULL AND (jsonb_typeof(c.metadata) <> 'object' OR EXISTS (
@@ -1500,7 +1613,7 @@ DECLARE
   modifiers text;
   found_type regtype;
 BEGIN
-  FOREACH definition IN ARRAY columns LOOP
+  FOREACH definition IN ARRAY coalesce(columns, '{}') LOOP
     name := NULL;
     type := NULL;
     parts := regexp_match(definition, '^\s*("(?:[^"]|"")+"|[^\s"(),;]+)\s+(\S.*?)\s*$');
@@ -1529,6 +1642,23 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.column_definitions(text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.commit_refusal()
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  BEGIN
+    COMMIT;
+  EXCEPTION WHEN invalid_transaction_termination THEN
+    RETURN SQLERRM;
+  END;
+  RETURN NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.commit_refusal() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.consume(topic text DEFAULT NULL::text, "into" text DEFAULT NULL::text, format text DEFAULT 'json'::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT 'ignore'::text, missing_keys text DEFAULT 'default'::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT 'insert'::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT 'stop'::text, dead_letter_limit bigint DEFAULT 1000000, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT 'stop'::text, batchsize integer DEFAULT 1000, maxbytes integer DEFAULT 32000000, parallelism integer DEFAULT 1, timeout integer DEFAULT 250, group_id text DEFAULT NULL::text, start_offset bigint DEFAULT NULL::bigint, start_time timestamp with time zone DEFAULT NULL::timestamp with time zone, start_partitions jsonb DEFAULT NULL::jsonb, topic_pattern text DEFAULT NULL::text, route_by_key boolean DEFAULT false, cluster text DEFAULT NULL::text)
  RETURNS bigint
@@ -2124,6 +2254,19 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.is_ascii_character(text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.is_json_path(path text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT path ~ concat('^\s*(\$|', letter, other, '*)(\.', other, '+|\.?\[\s*(''([^''\\]|\\.)*''|"([^"\\]|\\.)*")\s*\])*(\.?\[\s*\*\s*\]|\s*)$')
+  FROM (VALUES ('[^\x01-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]', '[^\x01-\x23\x25-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]'))
+    AS name (letter, other)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.is_json_path(text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.key_columns(target oid, asked text[])
  RETURNS text[]
  LANGUAGE sql
@@ -2260,6 +2403,39 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.mentioned_types(text[]) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.merge_batches(older_than interval DEFAULT '01:00:00'::interval)
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH placed AS (
+    SELECT b.*, lag(b.to_offset) OVER w AS before, lag(b.kind) OVER w AS kind_before,
+      b.committed_at < clock_timestamp() - interval '30 days'
+        OR (b.committed_at AT TIME ZONE 'UTC')::date = (lag(b.committed_at) OVER w AT TIME ZONE 'UTC')::date AS together
+    FROM millrace.batch AS b WHERE b.committed_at < clock_timestamp() - older_than
+    WINDOW w AS (PARTITION BY b.consumer_id, b.partition ORDER BY b.id)
+  ), numbered AS (
+    SELECT p.*, count(*) FILTER (WHERE NOT (p.kind = 'load' AND p.kind_before = 'load' AND p.before = p.from_offset AND p.together)
+      IS TRUE) OVER (PARTITION BY p.consumer_id, p.partition ORDER BY p.id) AS run
+    FROM placed AS p
+  ), merged AS (
+    SELECT min(id) AS id, max(to_offset) AS to_offset, sum(messages) AS messages, sum(skipped) AS skipped,
+      sum(dead_letters) AS dead_letters, sum(bytes) AS bytes, sum(commits)::integer AS commits, max(committed_at) AS committed_at,
+      (array_agg(xid ORDER BY id DESC))[1] AS xid, array_agg(id) AS ids
+    FROM numbered GROUP BY consumer_id, partition, run HAVING count(*) > 1
+  ), gone AS (
+    DELETE FROM millrace.batch AS b USING merged AS m WHERE b.id = ANY (m.ids) AND b.id <> m.id RETURNING b.id
+  ), kept AS (
+    UPDATE millrace.batch AS b SET to_offset = m.to_offset, messages = m.messages, skipped = m.skipped,
+      dead_letters = m.dead_letters, bytes = m.bytes, commits = m.commits, committed_at = m.committed_at, xid = m.xid
+    FROM merged AS m WHERE b.id = m.id
+  )
+  SELECT count(*) FROM gone
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.merge_batches(interval) TO PUBLIC;
+COMMENT ON FUNCTION millrace.merge_batches(interval) IS 'Merges batches of a partition that follow each other; returns how many rows went. The daemon calls it.';
+
 CREATE OR REPLACE FUNCTION millrace.move_consumer(consumer bigint, start_offset bigint, start_time timestamp with time zone, partition integer)
  RETURNS void
  LANGUAGE plpgsql
@@ -2346,6 +2522,20 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.notice_foreign(text,text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.notice_waiting(request bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RAISE NOTICE 'the outcome of request % cannot be waited for inside a transaction block', request USING
+    DETAIL = 'code: request-waiting',
+    HINT = 'The daemon sees it after COMMIT: SELECT state, done_count, failed_count, result FROM millrace.request WHERE id = ' || request;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.notice_waiting(bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.notify_daemon()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2383,11 +2573,16 @@ CREATE OR REPLACE FUNCTION millrace.pass_to_children()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
-  passed constant text := (SELECT string_agg(quote_ident(o), ', ')
-    FROM unnest(millrace.consumer_options() || ARRAY['wanted', 'start_offset', 'start_time', 'start_partitions']) AS o);
+  passed text[] := millrace.consumer_options();
 BEGIN
-  EXECUTE format('UPDATE millrace.consumer SET (%1$s) = (SELECT %1$s FROM (SELECT ($1).*) AS parent) WHERE parent_id = ($1).id', passed)
-    USING NEW;
+  IF NEW.wanted <> OLD.wanted THEN
+    passed := passed || text 'wanted';
+  END IF;
+  IF (NEW.start_offset, NEW.start_time, NEW.start_partitions) IS DISTINCT FROM (OLD.start_offset, OLD.start_time, OLD.start_partitions) THEN
+    passed := passed || ARRAY['start_offset', 'start_time', 'start_partitions'];
+  END IF;
+  EXECUTE format('UPDATE millrace.consumer SET (%1$s) = (SELECT %1$s FROM (SELECT ($1).*) AS parent) WHERE parent_id = ($1).id',
+    (SELECT string_agg(quote_ident(o), ', ') FROM unnest(passed) AS o)) USING NEW;
   RETURN NULL;
 END
 $function$
@@ -2557,7 +2752,7 @@ BEGIN
     ('code: missing-keys-invalid', '22023',
       'default or error.'),
     ('code: json-path-invalid', '22023',
-      'For example $.a.b, $.rows[*] or a.b: names with dots between them, [*] for each element, [0] for one, "quotes" around special names.'),
+      'Write member names: $.a.b, a.b or $[''a b''], and [*] at most at the end.'),
     ('code: metadata-invalid', '22023',
       'An object that gives each of key, topic, partition, offset, timestamp, headers (or some) its own column, for example {"offset": "kafka_offset"}.'),
     ('code: columns-invalid', '22023',
@@ -2646,6 +2841,81 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.remove_broker(text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.remove_broker(text,text) IS 'Removes a broker from a cluster. For administrators.';
+
+CREATE OR REPLACE PROCEDURE millrace.replay(IN consumer bigint DEFAULT NULL::bigint, IN ids bigint[] DEFAULT NULL::bigint[], IN "where" text DEFAULT NULL::text, INOUT asked bigint DEFAULT NULL::bigint, INOUT loaded bigint DEFAULT NULL::bigint, INOUT failed bigint DEFAULT NULL::bigint, INOUT request bigint DEFAULT NULL::bigint)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+  finished pg_catalog.bool;
+BEGIN
+  SELECT a.asked, a.request INTO asked, request FROM millrace.request_replay(consumer, ids, "where") AS a;
+  loaded := NULL;
+  failed := NULL;
+  IF request IS NOT NULL THEN
+    CALL millrace.await(request, finished);
+    IF finished THEN
+      SELECT o.loaded, o.failed INTO loaded, failed FROM millrace.replay_outcome(request) AS o;
+    END IF;
+  END IF;
+END
+$procedure$
+;
+GRANT EXECUTE ON FUNCTION millrace.replay(bigint,bigint[],text,bigint,bigint,bigint,bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.replay(bigint,bigint[],text,bigint,bigint,bigint,bigint) IS 'Loads dead letters again, each deleted in the transaction that loads it, and waits until it is done.';
+
+CREATE OR REPLACE FUNCTION millrace.replay_outcome(request bigint, OUT loaded bigint, OUT failed bigint)
+ RETURNS record
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT r.done_count, r.failed_count FROM millrace.request AS r WHERE r.id = request
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.replay_outcome(bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.request_progress(request bigint, OUT open boolean, OUT shown text, OUT daemon boolean)
+ RETURNS record
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT r.state IN ('pending', 'running'), format('%s of %s, %s failed', r.done_count + r.failed_count, r.asked_count, r.failed_count),
+    millrace.daemon_connected()
+  FROM millrace.request AS r WHERE r.id = request
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.request_progress(bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.request_replay(consumer bigint, ids bigint[], "where" text, OUT asked bigint, OUT request bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  chosen bigint[];
+BEGIN
+  IF consumer IS NOT NULL AND NOT EXISTS (SELECT FROM millrace.visible_consumer AS c WHERE c.id = consumer) THEN
+    PERFORM millrace.refuse('consumer-missing', format('there is no consumer %s', consumer));
+  END IF;
+  -- Evaluated with the rights of whoever calls, over what it may see. What an unfinished request wants already is left to that.
+  BEGIN
+    EXECUTE format('SELECT coalesce(array_agg(d.id), ''{}'') FROM millrace.dead_letters AS d WHERE ($1 IS NULL OR d.consumer_id = $1)
+      AND ($2 IS NULL OR d.id = ANY ($2)) AND (%s
+      ) AND NOT EXISTS (SELECT FROM millrace.request AS r WHERE r.id = d.replay_id AND r.state IN (''pending'', ''running''))',
+      coalesce("where", 'true')) INTO chosen USING consumer, ids;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception THEN
+    PERFORM millrace.refuse('where-invalid', format('the condition cannot be used: %s', SQLERRM));
+  END;
+  asked := cardinality(chosen);
+  IF asked > 0 THEN
+    INSERT INTO millrace.request (kind, consumer_id, arguments, asked_count)
+    VALUES ('replay', consumer, jsonb_strip_nulls(jsonb_build_object('where', "where")), asked) RETURNING id INTO request;
+    UPDATE millrace.dead_letter SET replay_id = request WHERE id = ANY (chosen);
+    PERFORM millrace.warn_without_daemon();
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.request_replay(bigint,bigint[],text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.resume(consumer bigint)
  RETURNS void
@@ -2782,6 +3052,10 @@ BEGIN
   THEN
     NEW.start_pending := true;
   END IF;
+  -- Nothing of a pattern is located but the topics that it finds; those that it has are told at once.
+  IF NEW.topic_pattern IS NOT NULL AND NEW.located_at IS NOT NULL THEN
+    NEW.start_pending := false;
+  END IF;
   RETURN NEW;
 END
 $function$
@@ -2880,7 +3154,7 @@ BEGIN
     THEN
       GET STACKED DIAGNOSTICS why = MESSAGE_TEXT, problem = PG_EXCEPTION_DETAIL, advice = PG_EXCEPTION_HINT;
       RAISE WARNING 'topic % into % was not started: %', consumer.topic,
-        concat_ws('.', quote_ident(consumer.target_schema), quote_ident(consumer.target_name)), why
+        millrace.target_shown(consumer.target_schema, consumer.target_name), why
         USING DETAIL = problem, HINT = advice;
     END;
   END LOOP;
@@ -3226,6 +3500,31 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.trusted_roles() TO PUBLIC;
 
+CREATE OR REPLACE PROCEDURE millrace.try(IN topic text, IN "into" text, IN messages integer DEFAULT 100, IN format text DEFAULT 'json'::text, IN delimiter text DEFAULT NULL::text, IN quote text DEFAULT NULL::text, IN escape text DEFAULT NULL::text, IN encoding text DEFAULT NULL::text, IN json_path text DEFAULT NULL::text, IN columns text[] DEFAULT NULL::text[], IN rest_column text DEFAULT NULL::text, IN unknown_keys text DEFAULT 'ignore'::text, IN missing_keys text DEFAULT 'default'::text, IN metadata jsonb DEFAULT NULL::jsonb, IN mode text DEFAULT 'insert'::text, IN key_columns text[] DEFAULT NULL::text[], IN tombstone text DEFAULT NULL::text, IN transform text DEFAULT NULL::text, IN on_error text DEFAULT 'stop'::text, IN cluster text DEFAULT NULL::text, INOUT loaded bigint DEFAULT NULL::bigint, INOUT failed bigint DEFAULT NULL::bigint, INOUT reasons jsonb DEFAULT NULL::jsonb, INOUT request bigint DEFAULT NULL::bigint)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+  finished pg_catalog.bool;
+BEGIN
+  request := millrace.ask_try(millrace.relation("into"), "into", cluster, pg_catalog.jsonb_build_object(
+    'topic', topic, 'messages', messages, 'format', format, 'delimiter', delimiter, 'quote', quote,
+    'escape', escape, 'encoding', encoding, 'json_path', json_path, 'columns', columns, 'rest_column', rest_column,
+    'unknown_keys', unknown_keys, 'missing_keys', missing_keys, 'metadata', metadata, 'mode', mode,
+    'key_columns', key_columns, 'tombstone', tombstone, 'transform', transform, 'on_error', on_error,
+    'batchsize', 1000, 'maxbytes', 32000000, 'parallelism', 1, 'timeout', 250));
+  loaded := NULL;
+  failed := NULL;
+  reasons := NULL;
+  CALL millrace.await(request, finished);
+  IF finished THEN
+    SELECT o.loaded, o.failed, o.reasons INTO loaded, failed, reasons FROM millrace.try_outcome(request) AS o;
+  END IF;
+END
+$procedure$
+;
+GRANT EXECUTE ON FUNCTION millrace.try(text,text,integer,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,text,bigint,bigint,jsonb,bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.try(text,text,integer,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,text,bigint,bigint,jsonb,bigint) IS 'Loads the last messages of a topic into a relation, takes that back, and reports what would have failed and why.';
+
 CREATE OR REPLACE FUNCTION millrace.try_arguments(arguments jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -3262,6 +3561,16 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.try_arguments(jsonb) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.try_outcome(request bigint, OUT loaded bigint, OUT failed bigint, OUT reasons jsonb)
+ RETURNS record
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT (r.result ->> 'loaded')::bigint, (r.result ->> 'failed')::bigint, r.result -> 'reasons' FROM millrace.request AS r WHERE r.id = request
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.try_outcome(bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.unknown_nodes(expressions text[])
  RETURNS SETOF text
  LANGUAGE sql
@@ -3278,6 +3587,125 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.unknown_nodes(text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.verify(consumer bigint)
+ RETURNS TABLE(partition integer, finding text, problem boolean, from_offset bigint, to_offset bigint, found_at timestamp with time zone)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM millrace.visible_consumer AS c WHERE c.id = consumer) THEN
+    PERFORM millrace.refuse('consumer-missing', format('there is no consumer %s', coalesce(consumer::text, 'NULL')));
+  END IF;
+  RETURN QUERY
+  WITH steps AS (
+    SELECT b.partition AS part, b.id AS place, b.kind, b.from_offset AS begins, b.to_offset AS ends, b.committed_at
+    FROM millrace.batch AS b WHERE b.consumer_id = consumer
+    UNION ALL
+    SELECT p.partition, NULL, 'position', p.next_offset, p.next_offset, p.moved_at
+    FROM millrace.position AS p WHERE p.consumer_id = consumer
+  ), joined AS (
+    SELECT s.*, lag(s.ends) OVER (PARTITION BY s.part ORDER BY s.place NULLS LAST) AS before FROM steps AS s
+  )
+  SELECT f.part, f.finding, f.problem, f.begins, f.ends, f.committed_at FROM joined AS j CROSS JOIN LATERAL (
+    -- Where reading begins anew is free; anything else goes on from where it stood.
+    SELECT j.part, CASE WHEN j.begins > j.before THEN 'missing' ELSE 'doubled' END, true,
+        least(j.begins, j.before), CASE WHEN j.begins > j.before THEN j.begins WHEN j.kind = 'load' THEN least(j.before, j.ends) ELSE j.before END,
+        j.committed_at, 1
+      WHERE j.begins <> j.before AND j.kind <> 'start'
+    UNION ALL
+    SELECT j.part, j.kind, false, j.begins, j.ends, j.committed_at, 2 WHERE j.kind IN ('start', 'seek', 'gap')
+  ) AS f (part, finding, problem, begins, ends, committed_at, number)
+  ORDER BY f.part, j.place NULLS LAST, f.number;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.verify(bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.verify(bigint) IS 'Proves from the batches of a consumer that no offset was passed over or loaded twice: problem is true for each range where that is not so. Jumps that were wanted are listed, too.';
+
+CREATE OR REPLACE FUNCTION millrace.wait_for(topic text, partition integer, "offset" bigint, timeout interval DEFAULT '00:00:10'::interval, consumer bigint DEFAULT NULL::bigint, flushed boolean DEFAULT false)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  until timestamptz := clock_timestamp() + timeout;
+  behind record;
+  pause double precision := 0.002;
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM millrace.refuse('wait-isolation', 'waiting sees nothing new in this transaction');
+  END IF;
+  IF NOT EXISTS (SELECT FROM millrace.visible_consumer AS c WHERE c.topic = wait_for.topic AND (consumer IS NULL OR c.id = consumer)) THEN
+    PERFORM millrace.refuse('consumer-missing', format('no consumer%s loads topic %L',
+      coalesce(' ' || consumer::text, ''), left(topic, 249)));
+  END IF;
+  LOOP
+    -- a statement of its own each time, so that it sees what was committed meanwhile
+    SELECT c.id, c.wanted, f.code, f.message, p.next_offset INTO behind
+    FROM millrace.visible_consumer AS c
+    LEFT JOIN millrace.position AS p ON p.consumer_id = c.id AND p.partition = wait_for.partition
+    LEFT JOIN millrace.failure AS f ON f.consumer_id = c.id AND f.version = c.version
+    WHERE c.topic = wait_for.topic AND (consumer IS NULL OR c.id = consumer)
+      AND NOT coalesce(p.next_offset > "offset" AND NOT c.start_pending, false)
+    ORDER BY c.wanted = 'running' AND f.code IS NULL, c.id LIMIT 1;
+    EXIT WHEN NOT FOUND;
+    IF behind.wanted <> 'running' THEN
+      PERFORM millrace.refuse('consumer-not-running', format('consumer %s is stopped, at offset %s of partition %s', behind.id,
+        coalesce(behind.next_offset::text, 'NULL'), partition));
+    ELSIF behind.code IS NOT NULL THEN
+      PERFORM millrace.refuse('consumer-failed', format('consumer %s failed, at offset %s of partition %s: %s: %s', behind.id,
+        coalesce(behind.next_offset::text, 'NULL'), partition, behind.code, behind.message));
+    ELSIF NOT coalesce(clock_timestamp() < until, true) THEN
+      PERFORM millrace.refuse('wait-timeout', format('consumer %s is at offset %s of partition %s, not past %s, after %s', behind.id,
+        coalesce(behind.next_offset::text, 'NULL'), partition, coalesce("offset"::text, 'NULL'), timeout));
+    END IF;
+    PERFORM pg_sleep(pause);
+    pause := least(pause * 1.5, 0.1);
+  END LOOP;
+  IF flushed AND NOT millrace.wait_for_flush(until) THEN
+    PERFORM millrace.refuse('wait-timeout', format('what was loaded is not flushed to disk after %s', timeout));
+  END IF;
+  RETURN true;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.wait_for(text,integer,bigint,interval,bigint,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.wait_for(text,integer,bigint,interval,bigint,boolean) IS 'Returns when the position of the topic''s consumers (or of one) in a partition has passed an offset, so that the message is in the relation.';
+
+CREATE OR REPLACE FUNCTION millrace.wait_for_flush(until timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  needed pg_lsn;
+BEGIN
+  IF pg_is_in_recovery() THEN
+    RETURN true; -- what a standby shows was flushed there before
+  END IF;
+  needed := pg_current_wal_insert_lsn();
+  IF pg_current_wal_flush_lsn() < needed THEN
+    IF current_setting('server_version_num')::integer >= 170000 THEN
+      EXECUTE 'SELECT pg_logical_emit_message(false, ''millrace'', '''', true)';
+    ELSE
+      PERFORM pg_logical_emit_message(false, 'millrace', repeat(' ', 16384)); -- whole pages are flushed before long
+    END IF;
+  END IF;
+  LOOP
+    IF pg_current_wal_flush_lsn() >= needed THEN
+      RETURN true;
+    ELSIF clock_timestamp() >= until THEN
+      RETURN false;
+    END IF;
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.wait_for_flush(timestamp with time zone) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.warn_without_daemon()
  RETURNS void

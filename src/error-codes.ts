@@ -233,7 +233,7 @@ const daemonCodes = {
     hint: 'The keys of an object go to columns. Load others into a relation whose only column is json, jsonb or text.',
   },
   'json-path-invalid': {
-    origin: 'daemon',
+    origin: 'both',
     message: 'json_path cannot be read[: {path}][ (character {position})]',
     hint: "Write member names: $.a.b, a.b or $['a b'], and [*] at most at the end.",
   },
@@ -387,7 +387,6 @@ const sqlCodes = [
   'tombstone-invalid',
   'unknown-keys-invalid',
   'missing-keys-invalid',
-  'json-path-invalid',
   'metadata-invalid',
   'columns-invalid',
   'rest-column-invalid',

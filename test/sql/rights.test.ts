@@ -198,6 +198,8 @@ describe('who sees and stops a consumer', () => {
     for (const view of [
       'millrace.consumers',
       'millrace.lag',
+      'millrace.dead_letters',
+      'millrace.batches',
       'pipeline_kafka.consumers',
       'pipeline_kafka_consumers',
     ]) {
@@ -441,9 +443,12 @@ describe('F36 hostile objects on the search path', () => {
     assert.deepEqual(thin, [
       'kafka_consume_begin(text,text,integer,text,text)',
       'kafka_consume_end(text,text)',
+      'millrace.await(bigint,boolean)',
       'millrace.consume(...)',
       'millrace.consumer_id(text,text,text)',
       'millrace.relation(text)',
+      'millrace.replay(bigint,bigint[],text,bigint,bigint,bigint,bigint)',
+      'millrace.try(...)',
       'pipeline_kafka.consume_begin(text,text,text,text,text,text,integer,integer,integer,bigint,text,integer)',
       'pipeline_kafka.consume_begin_stream_partitioned(text,text,text,text,text,integer,integer,integer,bigint,text,integer)',
       'pipeline_kafka.consume_end(text,text)',

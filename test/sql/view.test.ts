@@ -263,6 +263,8 @@ describe('docs/sql.md', () => {
           [
             'millrace.consumers',
             'millrace.lag',
+            'millrace.dead_letters',
+            'millrace.batches',
             ...readDialect('pipeline_kafka').objects.flatMap((object) => object.split('VIEW ')[1] ?? []),
           ],
         ],

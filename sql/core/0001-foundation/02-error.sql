@@ -110,7 +110,7 @@ BEGIN
     ('code: missing-keys-invalid', '22023',
       'default or error.'),
     ('code: json-path-invalid', '22023',
-      'For example $.a.b, $.rows[*] or a.b: names with dots between them, [*] for each element, [0] for one, "quotes" around special names.'),
+      'Write member names: $.a.b, a.b or $[''a b''], and [*] at most at the end.'),
     ('code: metadata-invalid', '22023',
       'An object that gives each of key, topic, partition, offset, timestamp, headers (or some) its own column, for example {"offset": "kafka_offset"}.'),
     ('code: columns-invalid', '22023',

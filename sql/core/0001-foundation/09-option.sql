@@ -90,6 +90,17 @@ BEGIN
 END
 $$;
 
+-- $, or a name; then names, each after a dot or quoted in brackets; [*] at most at the end. In a name without quotes
+-- no ASCII character but letters, digits, _, - and $. As src/formats/json-path.ts reads it.
+CREATE FUNCTION millrace.is_json_path(path text) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT path ~ concat('^\s*(\$|', letter, other, '*)(\.', other, '+|\.?\[\s*(''([^''\\]|\\.)*''|"([^"\\]|\\.)*")\s*\])*(\.?\[\s*\*\s*\]|\s*)$')
+  FROM (VALUES ('[^\x01-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]', '[^\x01-\x23\x25-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]'))
+    AS name (letter, other)
+$$;
+
 -- COPY's own rules for one row's options, and this project's.
 CREATE FUNCTION millrace.check_options(c millrace.consumer) RETURNS void
 LANGUAGE plpgsql
@@ -201,8 +212,7 @@ BEGIN
   IF c.missing_keys IS NULL OR c.missing_keys NOT IN ('default', 'error') THEN
     PERFORM millrace.refuse('missing-keys-invalid', format('missing_keys cannot be %L', left(c.missing_keys, 64)));
   END IF;
-  -- names of keys, joined by dots, each with [*] or an index after it; "quoted" where a name has such signs in it
-  IF c.json_path !~ '^(\$|(\$\.)?([^\s."\[\]*$]+|"[^"]+"))(\.([^\s."\[\]*]+|"[^"]+")|\[(\*|[0-9]{1,9})\])*$' THEN
+  IF NOT millrace.is_json_path(c.json_path) THEN
     PERFORM millrace.refuse('json-path-invalid', format('json_path cannot be %L', left(c.json_path, 100)));
   END IF;
   IF c.metadata IS NOT NULL AND (jsonb_typeof(c.metadata) <> 'object' OR EXISTS (

@@ -223,7 +223,7 @@ BEGIN
     END IF;
     SELECT r INTO needed FROM unnest(ARRAY['SELECT', 'UPDATE', 'DELETE']) AS r
     WHERE NOT has_table_privilege(c.owner::oid, target, r)
-      AND NOT (r = 'DELETE' AND c.mode = 'upsert' AND c.tombstone = 'skip') LIMIT 1;
+      AND NOT (r = 'DELETE' AND c.mode = 'upsert' AND c.tombstone IS NOT DISTINCT FROM 'skip') LIMIT 1;
     IF FOUND THEN
       PERFORM millrace.refuse('write-denied', format('role %I has no right to %s %s, which mode %s needs',
         pg_get_userbyid(c.owner::oid), needed, shown, c.mode));
@@ -377,6 +377,10 @@ BEGIN
       IS DISTINCT FROM (OLD.start_offset, OLD.start_time, OLD.start_partitions)
   THEN
     NEW.start_pending := true;
+  END IF;
+  -- Nothing of a pattern is located but the topics that it finds; those that it has are told at once.
+  IF NEW.topic_pattern IS NOT NULL AND NEW.located_at IS NOT NULL THEN
+    NEW.start_pending := false;
   END IF;
   RETURN NEW;
 END

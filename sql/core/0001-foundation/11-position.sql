@@ -42,7 +42,8 @@ CREATE TABLE millrace.batch (
   bytes bigint NOT NULL DEFAULT 0,
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
   commits integer NOT NULL DEFAULT 1,
-  committed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+  committed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CHECK (kind = 'seek' OR to_offset >= from_offset)
 );
 COMMENT ON TABLE millrace.batch IS 'What each commit of a consumer moved in a partition. Written by the daemon; read millrace.batches instead.';
 CREATE INDEX batch_partition ON millrace.batch (consumer_id, partition, id);

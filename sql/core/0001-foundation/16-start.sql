@@ -29,13 +29,16 @@ BEGIN
     FOR NO KEY UPDATE;
     IF FOUND AND consumer.wanted = 'running' AND NOT consumer.failed THEN
       RAISE WARNING 'topic % is already being consumed into %', coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
-        coalesce(pg_catalog.format('%I.%I', begin_consumer.target_schema, begin_consumer.target_name), 'the relations that its keys name')
+        millrace.target_shown(begin_consumer.target_schema, begin_consumer.target_name)
         USING DETAIL = 'code: already-running', HINT = 'Nothing was changed. End it first to change its options.';
       RETURN consumer.id;
     END IF;
 
     BEGIN
       IF FOUND THEN
+        -- so that the same start as the last time is a change, which goes to the consumers of its topics
+        UPDATE millrace.consumer AS c SET start_offset = NULL, start_time = NULL, start_partitions = NULL
+        WHERE c.id = consumer.id AND c.topic_pattern IS NOT NULL;
         EXECUTE pg_catalog.format('UPDATE millrace.consumer AS c SET wanted = %L, (%2$s) = (
           SELECT %2$s FROM jsonb_populate_record(NULL::millrace.consumer, $2)) WHERE c.id = $1', 'running', given)
           USING consumer.id, options;
@@ -62,7 +65,7 @@ BEGIN
       IF NOT FOUND THEN
         PERFORM millrace.refuse('consumer-not-yours', pg_catalog.format('topic %s is already being consumed into %s by another role',
           coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
-          concat_ws('.', quote_ident(begin_consumer.target_schema), quote_ident(begin_consumer.target_name))));
+          millrace.target_shown(begin_consumer.target_schema, begin_consumer.target_name)));
       END IF;
     END;
   END LOOP;
@@ -288,7 +291,7 @@ BEGIN
     THEN
       GET STACKED DIAGNOSTICS why = MESSAGE_TEXT, problem = PG_EXCEPTION_DETAIL, advice = PG_EXCEPTION_HINT;
       RAISE WARNING 'topic % into % was not started: %', consumer.topic,
-        concat_ws('.', quote_ident(consumer.target_schema), quote_ident(consumer.target_name)), why
+        millrace.target_shown(consumer.target_schema, consumer.target_name), why
         USING DETAIL = problem, HINT = advice;
     END;
   END LOOP;

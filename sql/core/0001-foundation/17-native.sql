@@ -368,23 +368,30 @@ $$;
 COMMENT ON FUNCTION millrace.seek(bigint, text, integer) IS
   'Moves a consumer to the beginning, the end, an offset or a time, in one partition or in all of them.';
 
--- What a consumer with a pattern is made to be, the consumers of its topics are as well.
+-- What a consumer with a pattern is made to be, the consumers of its topics are as well. Where they start is passed on only when it
+-- is asked for: they have gone on from there long since.
 CREATE FUNCTION millrace.pass_to_children() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  passed constant text := (SELECT string_agg(quote_ident(o), ', ')
-    FROM unnest(millrace.consumer_options() || ARRAY['wanted', 'start_offset', 'start_time', 'start_partitions']) AS o);
+  passed text[] := millrace.consumer_options();
 BEGIN
-  EXECUTE format('UPDATE millrace.consumer SET (%1$s) = (SELECT %1$s FROM (SELECT ($1).*) AS parent) WHERE parent_id = ($1).id', passed)
-    USING NEW;
+  IF NEW.wanted <> OLD.wanted THEN
+    passed := passed || text 'wanted';
+  END IF;
+  IF (NEW.start_offset, NEW.start_time, NEW.start_partitions) IS DISTINCT FROM (OLD.start_offset, OLD.start_time, OLD.start_partitions) THEN
+    passed := passed || ARRAY['start_offset', 'start_time', 'start_partitions'];
+  END IF;
+  EXECUTE format('UPDATE millrace.consumer SET (%1$s) = (SELECT %1$s FROM (SELECT ($1).*) AS parent) WHERE parent_id = ($1).id',
+    (SELECT string_agg(quote_ident(o), ', ') FROM unnest(passed) AS o)) USING NEW;
   RETURN NULL;
 END
 $$;
 
 CREATE TRIGGER pass_to_children AFTER UPDATE ON millrace.consumer
-  FOR EACH ROW WHEN (NEW.topic_pattern IS NOT NULL AND (NEW.version <> OLD.version OR NEW.wanted <> OLD.wanted))
+  FOR EACH ROW WHEN (NEW.topic_pattern IS NOT NULL AND (NEW.version <> OLD.version OR NEW.wanted <> OLD.wanted
+    OR (NEW.start_offset, NEW.start_time, NEW.start_partitions) IS DISTINCT FROM (OLD.start_offset, OLD.start_time, OLD.start_partitions)))
   EXECUTE FUNCTION millrace.pass_to_children();
 
 -- Called by the daemon with the topics of the cluster. A topic that was there when the pattern was begun is read from where that
@@ -405,6 +412,9 @@ DECLARE
     ARRAY['cluster', 'target_schema', 'target_name', 'route_by_key', 'owner', 'wanted'] || millrace.consumer_options()) AS o);
 BEGIN
   SELECT * INTO pattern FROM millrace.consumer AS c WHERE c.id = parent AND c.wanted = 'running' FOR NO KEY UPDATE;
+  IF pattern.topic_pattern IS NULL THEN
+    RETURN 0;
+  END IF;
   expression := millrace.topic_expression(pattern.topic_pattern);
   FOR found_topic IN
     SELECT t FROM unnest(topics) AS t WHERE t ~ expression AND NOT EXISTS (
@@ -423,7 +433,7 @@ BEGIN
       OR undefined_column
     THEN
       GET STACKED DIAGNOSTICS problem = PG_EXCEPTION_DETAIL, why = MESSAGE_TEXT;
-      warnings := warnings || (substring(problem FROM '^code: (.*)$') || ': ' || why);
+      warnings := warnings || concat_ws(': ', substring(problem FROM '^code: (.*)$'), why);
     END;
   END LOOP;
   UPDATE millrace.consumer AS c SET warning = left(array_to_string(warnings, '; '), 2000), located_at = coalesce(c.located_at, clock_timestamp()),

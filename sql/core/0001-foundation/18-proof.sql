@@ -62,8 +62,6 @@ BEGIN
       WHERE j.begins <> j.before AND j.kind <> 'start'
     UNION ALL
     SELECT j.part, j.kind, false, j.begins, j.ends, j.committed_at, 2 WHERE j.kind IN ('start', 'seek', 'gap')
-    UNION ALL
-    SELECT j.part, 'backward', true, j.begins, j.ends, j.committed_at, 3 WHERE j.kind IN ('load', 'gap') AND j.ends < j.begins
   ) AS f (part, finding, problem, begins, ends, committed_at, number)
   ORDER BY f.part, j.place NULLS LAST, f.number;
 END

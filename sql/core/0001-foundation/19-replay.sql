@@ -116,6 +116,13 @@ AS $$
   SELECT (r.result ->> 'loaded')::bigint, (r.result ->> 'failed')::bigint, r.result -> 'reasons' FROM millrace.request AS r WHERE r.id = request
 $$;
 
+CREATE FUNCTION millrace.replay_outcome(request bigint, OUT loaded bigint, OUT failed bigint)
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT r.done_count, r.failed_count FROM millrace.request AS r WHERE r.id = request
+$$;
+
 -- Procedures that commit cannot pin a search_path: everything in them is qualified, no operator is used but with its schema.
 
 -- Commits, and waits for the outcome of a request, telling how far it is. Not possible: says so and leaves it.
@@ -174,7 +181,9 @@ BEGIN
   failed := NULL;
   IF request IS NOT NULL THEN
     CALL millrace.await(request, finished);
-    SELECT r.done_count, r.failed_count INTO loaded, failed FROM millrace.request AS r WHERE r.id OPERATOR(pg_catalog.=) request;
+    IF finished THEN
+      SELECT o.loaded, o.failed INTO loaded, failed FROM millrace.replay_outcome(request) AS o;
+    END IF;
   END IF;
 END
 $$;
