@@ -108,6 +108,11 @@ const daemonCodes = {
       'the topic[ {topic}] was deleted and created again: its offsets are not the ones that were saved',
     hint: 'Begin the consumer again with an explicit start_offset.',
   },
+  'leader-missing': {
+    origin: 'daemon',
+    message: 'no broker leads partition {partition}[ of topic {topic}] now',
+    hint: 'Its replicas are away, or not in sync. The other partitions are read on; this one when a leader is there.',
+  },
   'topic-id-missing': {
     origin: 'daemon',
     message: 'the brokers give no id for the topic[ {topic}]',

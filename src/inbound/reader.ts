@@ -132,7 +132,7 @@ async function readLeader(
   const { signal } = options
   const [partition] = readings.keys()
   const broker = topic.brokers.get(topic.partitions[partition ?? -1]?.leader ?? -1)
-  if (!broker) throw new Error('a partition has no leader now')
+  if (!broker) throw new MillraceError('leader-missing', { topic: topic.name, partition })
   const fetchConnection = await openFetchConnection(options.source.access, options.responses, broker)
   options.meter.connected()
   // closing the connection is what ends a Fetch that waits at the broker
