@@ -86,6 +86,11 @@ const daemonCodes = {
     message: 'Kafka cannot be reached[: cluster {cluster}][ at {brokers}][: {reason}]',
     hint: 'Check the brokers of the cluster and the network. The daemon tries again by itself.',
   },
+  'broker-error': {
+    origin: 'daemon',
+    message: 'the broker answers with an error[: cluster {cluster}][: {reason}]',
+    hint: 'The number is one of https://kafka.apache.org/protocol#protocol_error_codes. The daemon tries again by itself.',
+  },
   'broker-authentication': {
     origin: 'daemon',
     message: 'the broker refused the credentials[ of cluster {cluster}][: {reason}]',
