@@ -56,11 +56,11 @@ type ConsumerRow = Omit<ConsumerStatus, 'error' | 'partitions'> & {
 }
 
 const consumersQuery = `
-  SELECT id, cluster, topic, target, owner::text, state, messages, skipped, lag, warning,
+  SELECT id, cluster, coalesce(topic, topic_pattern) AS topic, target, owner::text, state, messages, skipped, lag, warning,
     rows_per_second AS "rowsPerSecond", moved_at AS "movedAt", error_code AS "errorCode",
     error_message AS "errorMessage", error_sqlstate AS "errorSqlstate", error_partition AS "errorPartition",
     error_offset AS "errorOffset", error_at AS "errorAt"
-  FROM millrace.consumers ORDER BY cluster, topic, target`
+  FROM millrace.consumers ORDER BY cluster, 3, target`
 
 const partitionsQuery = `
   SELECT consumer_id AS consumer, partition, next_offset AS position, low_watermark AS low,
