@@ -86,6 +86,11 @@ const daemonCodes = {
     message: 'Kafka cannot be reached[: cluster {cluster}][ at {brokers}][: {reason}]',
     hint: 'Check the brokers of the cluster and the network. The daemon tries again by itself.',
   },
+  'broker-error': {
+    origin: 'daemon',
+    message: 'the broker answers with an error[: cluster {cluster}][: {reason}]',
+    hint: 'The number is one of https://kafka.apache.org/protocol#protocol_error_codes. The daemon tries again by itself.',
+  },
   'broker-authentication': {
     origin: 'daemon',
     message: 'the broker refused the credentials[ of cluster {cluster}][: {reason}]',
@@ -107,6 +112,11 @@ const daemonCodes = {
     message:
       'the topic[ {topic}] was deleted and created again: its offsets are not the ones that were saved',
     hint: 'Begin the consumer again with an explicit start_offset.',
+  },
+  'leader-missing': {
+    origin: 'daemon',
+    message: 'no broker leads partition {partition}[ of topic {topic}] now',
+    hint: 'Its replicas are away, or not in sync. The other partitions are read on; this one when a leader is there.',
   },
   'topic-id-missing': {
     origin: 'daemon',

@@ -110,7 +110,8 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
       options.meter.fetched(memory.length, response.throttle)
       throttle = response.throttle
       if (signal.aborted) return
-      if (response.errorCode !== 0) throw new LeadershipMoved(`Fetch: error ${response.errorCode}`)
+      if (response.errorCode !== 0)
+        throw new LeadershipMoved(`error ${response.errorCode} for the whole Fetch`)
       const { spans, bytes, caughtUp, problem } = take(response.partitions, options)
       budget.add(bytes - reserved)
       reserved = bytes
@@ -222,7 +223,7 @@ function checkPartition(fetched: FetchedPartition, reading: Reading, topic: stri
     case kafkaErrors.topicAuthorizationFailed:
       throw new MillraceError('broker-authorization', facts)
     default:
-      throw new LeadershipMoved(`partition ${fetched.partition}: error ${fetched.errorCode}`)
+      throw new LeadershipMoved(`error ${fetched.errorCode} for partition ${fetched.partition} of ${topic}`)
   }
 }
 

@@ -9,16 +9,16 @@ import { type GroupTimes, type Topic, TopicClient } from '../kafka/topic-client.
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { Assignment, type SharedParts } from './assignment.ts'
-import { type ClaimedPartition, checkIdentity, evictOwners } from './claim.ts'
+import type { ClaimedPartition } from './claim.ts'
 import { Condition, type PipelineReport } from './condition.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { recordFailure } from './failure.ts'
 import type { Watermarks } from './fetch-loop.ts'
 import { gapOf, passGap } from './gap.ts'
-import { locate, readLocated } from './locate.ts'
 import { Mailbox } from './mailbox.ts'
 import type { Meter } from './meter.ts'
 import type { Failure, StreamEnd } from './stream-end.ts'
+import { Changed, checkTopic, findStart, findTopic } from './topic-search.ts'
 
 export interface PipelineSettings {
   /** Milliseconds, all of them. */
@@ -45,9 +45,6 @@ type Letter =
   | { kind: 'lost-membership'; error: MillraceError }
   | { kind: 'stream-ended'; end: StreamEnd }
   | { kind: 'check-topic' }
-
-/** The topic or the consumer is not what it was when the membership began: begin another one. */
-class Changed extends Error {}
 
 /** An ended backend that has not gone after so many milliseconds is given up on, for now. */
 const takeoverPatience = 10_000
@@ -146,8 +143,17 @@ export class Pipeline {
     client.on('lost', (error) => mailbox.put({ kind: 'lost-membership', error }))
     const checking = setInterval(() => mailbox.put({ kind: 'check-topic' }), settings.metadataInterval)
     try {
-      const topic = await this.#findTopic(client)
-      await this.#locate(client, topic)
+      const search = {
+        ...this.#parts,
+        client,
+        ownership: this.#ownership(),
+        interval: settings.metadataInterval,
+        onMissing: (missing: MillraceError) => this.#condition.wait('waiting-for-topic', missing),
+        onLocating: () => this.#condition.enter('locating'),
+        signal: this.#stop.signal,
+      }
+      const topic = await findTopic(search)
+      await findStart(search, topic)
       await client.join()
       await this.#attend(client, topic, mailbox)
     } finally {
@@ -155,45 +161,6 @@ export class Pipeline {
       await this.#endAssignment()
       await client.close()
     }
-  }
-
-  /** Waits until the topic exists; until then there is nothing to find out about where to start. */
-  async #findTopic(client: TopicClient): Promise<Topic> {
-    const { spec, shared, settings } = this.#parts
-    for (;;) {
-      const topic = await client.describe()
-      this.#stop.signal.throwIfAborted()
-      if (topic) return topic
-      await shared.use((session) => locate(session, spec, null))
-      const missing = new MillraceError('topic-missing', { topic: spec.topic, cluster: spec.cluster })
-      this.#condition.wait('waiting-for-topic', missing)
-      await setTimeout(settings.metadataInterval, undefined, { signal: this.#stop.signal })
-    }
-  }
-
-  /** Finds where to start, once for each call that asks for it; and makes sure that what is stored is continued. */
-  async #locate(client: TopicClient, topic: Topic): Promise<void> {
-    const { spec, shared } = this.#parts
-    const identity = { clusterId: topic.clusterId, topicId: topic.id }
-    const located = await shared.use((session) => readLocated(session, spec))
-    if (!located) return this.#waitForChange()
-    if (!located.pending) {
-      for (const stored of located.positions) checkIdentity(stored, identity)
-      return
-    }
-    this.#condition.enter('locating')
-    const [start, end] = [await client.offsets('start'), await client.offsets('end')]
-    const at = located.time === null ? null : await client.offsetsAt(located.time)
-    await evictOwners(shared, { ...this.#ownership(), consumerId: spec.id }, null, this.#stop.signal)
-    if (!(await shared.use((session) => locate(session, spec, { ...identity, start, end, at })))) {
-      await this.#waitForChange()
-    }
-  }
-
-  /** Another version of the consumer is on its way, or its end: the reconciler brings it. @throws Changed */
-  async #waitForChange(): Promise<never> {
-    await setTimeout(this.#parts.settings.metadataInterval, undefined, { signal: this.#stop.signal })
-    throw new Changed()
   }
 
   /** Deals with what happens while the membership lasts. @throws what ends it */
@@ -365,10 +332,4 @@ export class Pipeline {
     this.#parts.meter.retried(error)
     this.#condition.troubled(error)
   }
-}
-
-/** @throws Changed when the topic is another one, has more partitions or is gone */
-async function checkTopic(client: TopicClient, topic: Topic): Promise<void> {
-  const now = await client.describe()
-  if (now?.id !== topic.id || now.partitions.length !== topic.partitions.length) throw new Changed()
 }

@@ -3,12 +3,12 @@
 
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
-import type { ClusterAccess } from '../kafka/access.ts'
+import { type ClusterAccess, kafkaError } from '../kafka/access.ts'
 import { openFetchConnection } from '../kafka/connect.ts'
 import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { Topic } from '../kafka/topic-client.ts'
 import { Backoff } from '../pipeline/backoff.ts'
-import { type Fetched, fetchLoop, type Reading, type Watermarks } from './fetch-loop.ts'
+import { type Fetched, fetchLoop, LeadershipMoved, type Reading, type Watermarks } from './fetch-loop.ts'
 import type { Handover } from './handover.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
@@ -95,12 +95,18 @@ async function readGroup(options: ReaderOptions, round: AbortController): Promis
       // a leader that moves is found again with the next metadata; only what lasts is worth saying
       if (backoff.attempts > 2 || error instanceof MillraceError) {
         troubled = true
-        options.onRetry(error)
+        options.onRetry(named(error, source.access))
       }
       await setTimeout(backoff.next(), undefined, { signal }).catch(() => {})
     }
   }
   return 'stopped'
+}
+
+/** What lasts has a code: the broker answers with an error, or does not answer. */
+function named(error: unknown, access: ClusterAccess): MillraceError {
+  if (!(error instanceof LeadershipMoved)) return kafkaError(error, access)
+  return new MillraceError('broker-error', { cluster: access.name, reason: error.message })
 }
 
 /**
@@ -132,7 +138,7 @@ async function readLeader(
   const { signal } = options
   const [partition] = readings.keys()
   const broker = topic.brokers.get(topic.partitions[partition ?? -1]?.leader ?? -1)
-  if (!broker) throw new Error('a partition has no leader now')
+  if (!broker) throw new MillraceError('leader-missing', { topic: topic.name, partition })
   const fetchConnection = await openFetchConnection(options.source.access, options.responses, broker)
   options.meter.connected()
   // closing the connection is what ends a Fetch that waits at the broker

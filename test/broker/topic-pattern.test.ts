@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { databaseFor } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { addBroker, promptDaemon, untilRows, untilState } from '../support/flow.ts'
+import { millrace } from '../support/millrace.ts'
 import { plainRoles } from '../support/plain-roles.ts'
 import { adminOf, produce, topicFor } from '../support/topic.ts'
 
@@ -41,6 +42,9 @@ test('topics that match are loaded, also those that come later; what follows the
     [one, 'running'],
     [two, 'running'],
   ])
+
+  const { stdout } = await millrace(['status', '--database', db.url])
+  assert.match(stdout, /sales.* watching/)
 
   // stopping and going on, all of them
   await db.query('SELECT millrace.pause($1)', [parent])

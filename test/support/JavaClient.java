@@ -1,5 +1,5 @@
 // Kafka's own client, for what only it writes (snappy in xerial's framing) and for a group's member that is not ours.
-//   produce BROKERS TOPIC COUNT   sends COUNT values with each codec in turn, to partition 0
+//   produce BROKERS TOPIC PARTITION COUNT CODECS   sends COUNT values with each of the codecs (a,b,c) in turn
 //   join BROKERS TOPIC GROUP PROTOCOL   is a member of GROUP until its input ends; says what it is assigned and reads
 import java.time.Duration;
 import java.util.ArrayList;
@@ -16,12 +16,12 @@ import org.apache.kafka.common.TopicPartition;
 
 public class JavaClient {
   public static void main(String[] args) throws Exception {
-    if (args[0].equals("produce")) produce(args[1], args[2], Integer.parseInt(args[3]));
+    if (args[0].equals("produce")) produce(args[1], args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]), args[5].split(","));
     else join(args[1], args[2], args[3], args[4]);
   }
 
-  static void produce(String brokers, String topic, int count) throws Exception {
-    for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
+  static void produce(String brokers, String topic, int partition, int count, String[] codecs) throws Exception {
+    for (String codec : codecs) {
       Properties properties = new Properties();
       properties.put("bootstrap.servers", brokers);
       properties.put("compression.type", codec);
@@ -32,7 +32,7 @@ public class JavaClient {
         List<Future<?>> sent = new ArrayList<>();
         for (int n = 0; n < count; n++) {
           String value = String.format("%s %06d %s", codec, n, "x".repeat(n % 200));
-          sent.add(producer.send(new ProducerRecord<>(topic, 0, null, value)));
+          sent.add(producer.send(new ProducerRecord<>(topic, partition, null, value)));
         }
         producer.flush();
         for (Future<?> each : sent) each.get();

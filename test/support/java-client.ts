@@ -58,12 +58,27 @@ async function run(t: Cleanup, args: string[]): Promise<JavaClient> {
   }
 }
 
-/** Sends so many values with each codec in turn: none, gzip, snappy, lz4, zstd. @returns them, in order */
-export async function produceWithJava(t: Cleanup, topic: string, count: number): Promise<string[]> {
-  const client = await run(t, ['produce', sharedServers().brokers, topic, String(count)])
+export interface JavaProduceOptions {
+  /** Default 0. */
+  partition?: number
+  /** Default: each there is. */
+  codecs?: string[]
+  brokers?: string
+}
+
+/** Sends so many values with each codec in turn. @returns them, in order */
+export async function produceWithJava(
+  t: Cleanup,
+  topic: string,
+  count: number,
+  options: JavaProduceOptions = {},
+): Promise<string[]> {
+  const { partition = 0, codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] } = options
+  const brokers = options.brokers ?? sharedServers().brokers
+  const client = await run(t, ['produce', brokers, topic, String(partition), String(count), codecs.join()])
   const code = await client.exited
   if (code !== 0) throw new Error(`the Java client exited with ${code}:\n${client.output()}`)
-  return ['none', 'gzip', 'snappy', 'lz4', 'zstd'].flatMap((codec) =>
+  return codecs.flatMap((codec) =>
     Array.from({ length: count }, (_, n) => `${codec} ${String(n).padStart(6, '0')} ${'x'.repeat(n % 200)}`),
   )
 }
