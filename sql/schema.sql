@@ -203,16 +203,32 @@ CREATE POLICY own ON millrace.failure FOR SELECT
 GRANT SELECT ON TABLE millrace.failure TO PUBLIC;
 COMMENT ON TABLE millrace.failure IS 'What stopped a consumer; in force while its version is the consumer''s. Written by the daemon.';
 
+CREATE TABLE millrace.identity_history (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+  reason text NOT NULL,
+  installation_id uuid NOT NULL,
+  system_identifier text,
+  timeline integer,
+  database text,
+  database_oid oid,
+  CHECK ((reason = ANY (ARRAY['installed'::text, 'found'::text, 'moved'::text, 'clone'::text]))),
+  PRIMARY KEY (id)
+);
+COMMENT ON TABLE millrace.identity_history IS 'Each time the identity of this database was recorded: installed, found (by a daemon, such as a new timeline after a failover), moved or clone (by millrace adopt).';
+
 CREATE TABLE millrace.installation (
   singleton boolean DEFAULT true NOT NULL,
   id uuid DEFAULT gen_random_uuid() NOT NULL,
   system_identifier text,
   timeline integer,
   database text,
+  database_oid oid,
   installed_at timestamp with time zone DEFAULT now() NOT NULL,
   CHECK (singleton),
   PRIMARY KEY (singleton)
 );
+GRANT SELECT (system_identifier, timeline, database, database_oid) ON TABLE millrace.installation TO PUBLIC;
 COMMENT ON TABLE millrace.installation IS 'What this database is, so that a clone or a restored copy of it is noticed.';
 
 CREATE TABLE millrace.migration (
@@ -791,6 +807,29 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text[]) TO PUBLIC;
 COMMENT ON FUNCTION millrace.add_cluster(text,text[]) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
 
+CREATE OR REPLACE FUNCTION millrace.adopt(is_clone boolean, keep_running boolean DEFAULT false)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF is_clone THEN
+    UPDATE millrace.installation SET id = gen_random_uuid();
+    IF NOT keep_running THEN
+      UPDATE millrace.consumer SET wanted = 'stopped' WHERE wanted <> 'stopped';
+    END IF;
+  END IF;
+  PERFORM millrace.record_identity(CASE WHEN is_clone THEN 'clone' ELSE 'moved' END);
+  -- Daemons of the database that this one was copied from.
+  DELETE FROM millrace.daemon AS d WHERE NOT EXISTS (
+    SELECT FROM pg_stat_activity AS a WHERE a.pid = d.backend_pid AND a.datname = current_database());
+  PERFORM pg_notify('millrace', '');
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.adopt(boolean,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.adopt(boolean,boolean) IS 'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
+
 CREATE OR REPLACE FUNCTION millrace.alter_consumer(consumer bigint, format text DEFAULT NULL::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT NULL::text, missing_keys text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT NULL::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT NULL::text, dead_letter_limit bigint DEFAULT NULL::bigint, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT NULL::text, batchsize integer DEFAULT NULL::integer, maxbytes integer DEFAULT NULL::integer, parallelism integer DEFAULT NULL::integer, timeout integer DEFAULT NULL::integer, group_id text DEFAULT NULL::text, reset text[] DEFAULT NULL::text[])
  RETURNS void
  LANGUAGE sql
@@ -807,6 +846,82 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.alter_consumer(bigint,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,bigint,interval,text,integer,integer,integer,integer,text,text[]) TO PUBLIC;
 COMMENT ON FUNCTION millrace.alter_consumer(bigint,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,bigint,interval,text,integer,integer,integer,integer,text,text[]) IS 'Changes options of a consumer. What is left out or NULL stays as it is; reset names those that go back to their default.';
+
+CREATE OR REPLACE FUNCTION millrace.ask_replay(consumer bigint DEFAULT NULL::bigint, ids bigint[] DEFAULT NULL::bigint[], "where" text DEFAULT NULL::text)
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT asked FROM millrace.request_replay(consumer, ids, "where")
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.ask_replay(bigint,bigint[],text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.ask_replay(bigint,bigint[],text) IS 'Asks for dead letters to be loaded again: all, those of a consumer, by number, by a condition; returns how many were asked for.';
+
+CREATE OR REPLACE FUNCTION millrace.ask_try(target regclass, "into" text, cluster text, options jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  relation record;
+  request bigint;
+BEGIN
+  SELECT * INTO relation FROM millrace.check_relation(target, "into");
+  INSERT INTO millrace.request (kind, arguments) VALUES ('try', options || jsonb_build_object(
+    'cluster', millrace.given_cluster(cluster), 'target_schema', relation.target_schema, 'target_name', relation.target_name,
+    'route_by_key', false, 'format', lower(options ->> 'format'), 'dead_letter_limit', 1, 'on_offset_gap', 'stop'))
+  RETURNING id INTO request;
+  PERFORM millrace.warn_without_daemon();
+  RETURN request;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.ask_try(regclass,text,text,jsonb) TO PUBLIC;
+
+CREATE OR REPLACE PROCEDURE millrace.await(IN request bigint, INOUT finished boolean DEFAULT NULL::boolean)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+  progress pg_catalog.record;
+  told pg_catalog.text;
+  patience pg_catalog.int4 := 100;
+BEGIN
+  BEGIN
+    COMMIT;
+  EXCEPTION WHEN invalid_transaction_termination THEN
+    finished := SQLERRM OPERATOR(pg_catalog.<>) millrace.commit_refusal();
+  END;
+  IF NOT finished THEN
+    PERFORM millrace.notice_waiting(request);
+    RETURN;
+  END IF;
+  finished := false;
+  COMMIT;
+  LOOP
+    SELECT * INTO progress FROM millrace.request_progress(request);
+    finished := NOT progress.open;
+    EXIT WHEN finished;
+    IF progress.shown OPERATOR(pg_catalog.<>) COALESCE(told, '') THEN
+      told := progress.shown;
+      RAISE NOTICE '%', told;
+    END IF;
+    patience := CASE WHEN progress.daemon THEN 100 ELSE patience OPERATOR(pg_catalog.-) 1 END;
+    EXIT WHEN patience OPERATOR(pg_catalog.<) 0;
+    COMMIT;
+    PERFORM pg_catalog.pg_sleep(0.1);
+  END LOOP;
+  IF finished THEN
+    PERFORM millrace.check_outcome(request);
+  ELSE
+    PERFORM millrace.warn_without_daemon();
+  END IF;
+END
+$procedure$
+;
+GRANT EXECUTE ON FUNCTION millrace.await(bigint,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.await(bigint,boolean) IS 'Waits for the outcome of a request; finished: whether there is one.';
 
 CREATE OR REPLACE FUNCTION millrace.begin_consumer(cluster text, topic text, topic_pattern text, target_schema text, target_name text, options jsonb)
  RETURNS bigint
@@ -1203,6 +1318,24 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_options(millrace.consumer) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.check_outcome(request bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  found_request record;
+BEGIN
+  SELECT * INTO found_request FROM millrace.request AS r WHERE r.id = request;
+  IF found_request.state = 'failed' THEN
+    PERFORM millrace.refuse('request-failed',
+      format('request %s failed: %s: %s', request, found_request.error_code, found_request.error_message));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_outcome(bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.check_relation(target regclass, target_text text, OUT target_schema text, OUT target_name text)
  RETURNS record
  LANGUAGE plpgsql
@@ -1529,6 +1662,23 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.column_definitions(text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.commit_refusal()
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  BEGIN
+    COMMIT;
+  EXCEPTION WHEN invalid_transaction_termination THEN
+    RETURN SQLERRM;
+  END;
+  RETURN NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.commit_refusal() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.consume(topic text DEFAULT NULL::text, "into" text DEFAULT NULL::text, format text DEFAULT 'json'::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT 'ignore'::text, missing_keys text DEFAULT 'default'::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT 'insert'::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT 'stop'::text, dead_letter_limit bigint DEFAULT 1000000, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT 'stop'::text, batchsize integer DEFAULT 1000, maxbytes integer DEFAULT 32000000, parallelism integer DEFAULT 1, timeout integer DEFAULT 250, group_id text DEFAULT NULL::text, start_offset bigint DEFAULT NULL::bigint, start_time timestamp with time zone DEFAULT NULL::timestamp with time zone, start_partitions jsonb DEFAULT NULL::jsonb, topic_pattern text DEFAULT NULL::text, route_by_key boolean DEFAULT false, cluster text DEFAULT NULL::text)
  RETURNS bigint
@@ -2089,6 +2239,52 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.grantee(text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.identity(OUT system_identifier text, OUT timeline integer, OUT database text, OUT database_oid oid)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  SELECT d.datname, d.oid INTO database, database_oid FROM pg_database AS d WHERE d.datname = current_database();
+  BEGIN
+    SELECT c.system_identifier::text INTO system_identifier FROM pg_control_system() AS c;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  BEGIN
+    IF NOT pg_is_in_recovery() THEN
+      timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.identity() TO PUBLIC;
+COMMENT ON FUNCTION millrace.identity() IS 'What tells this database from others, as far as this role may see it.';
+
+CREATE OR REPLACE FUNCTION millrace.identity_difference()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT nullif(concat_ws('; ',
+      CASE WHEN i.system_identifier <> coalesce(f.system_identifier, '') THEN
+        format('the system identifier was %s and is %s', i.system_identifier, coalesce(f.system_identifier, 'not shown'))
+      END,
+      CASE WHEN i.database <> f.database THEN format('the database was called %I and is called %I', i.database, f.database) END,
+      CASE WHEN i.database_oid <> f.database_oid THEN
+        format('the database had the oid %s and has %s', i.database_oid, f.database_oid)
+      END), '')
+  FROM millrace.installation AS i, millrace.identity() AS f
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.identity_difference() TO PUBLIC;
+COMMENT ON FUNCTION millrace.identity_difference() IS 'What differs from the identity that was recorded, in words; NULL: nothing, this is the database that it was.';
+
 CREATE OR REPLACE FUNCTION millrace.is_admin()
  RETURNS boolean
  LANGUAGE sql
@@ -2260,6 +2456,39 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.mentioned_types(text[]) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.merge_batches(older_than interval DEFAULT '01:00:00'::interval)
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH placed AS (
+    SELECT b.*, lag(b.to_offset) OVER w AS before, lag(b.kind) OVER w AS kind_before,
+      b.committed_at < clock_timestamp() - interval '30 days'
+        OR (b.committed_at AT TIME ZONE 'UTC')::date = (lag(b.committed_at) OVER w AT TIME ZONE 'UTC')::date AS together
+    FROM millrace.batch AS b WHERE b.committed_at < clock_timestamp() - older_than
+    WINDOW w AS (PARTITION BY b.consumer_id, b.partition ORDER BY b.id)
+  ), numbered AS (
+    SELECT p.*, count(*) FILTER (WHERE NOT (p.kind = 'load' AND p.kind_before = 'load' AND p.before = p.from_offset AND p.together)
+      IS TRUE) OVER (PARTITION BY p.consumer_id, p.partition ORDER BY p.id) AS run
+    FROM placed AS p
+  ), merged AS (
+    SELECT min(id) AS id, max(to_offset) AS to_offset, sum(messages) AS messages, sum(skipped) AS skipped,
+      sum(dead_letters) AS dead_letters, sum(bytes) AS bytes, sum(commits)::integer AS commits, max(committed_at) AS committed_at,
+      (array_agg(xid ORDER BY id DESC))[1] AS xid, array_agg(id) AS ids
+    FROM numbered GROUP BY consumer_id, partition, run HAVING count(*) > 1
+  ), gone AS (
+    DELETE FROM millrace.batch AS b USING merged AS m WHERE b.id = ANY (m.ids) AND b.id <> m.id RETURNING b.id
+  ), kept AS (
+    UPDATE millrace.batch AS b SET to_offset = m.to_offset, messages = m.messages, skipped = m.skipped,
+      dead_letters = m.dead_letters, bytes = m.bytes, commits = m.commits, committed_at = m.committed_at, xid = m.xid
+    FROM merged AS m WHERE b.id = m.id
+  )
+  SELECT count(*) FROM gone
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.merge_batches(interval) TO PUBLIC;
+COMMENT ON FUNCTION millrace.merge_batches(interval) IS 'Merges batches of a partition that follow each other; returns how many rows went. The daemon calls it.';
+
 CREATE OR REPLACE FUNCTION millrace.move_consumer(consumer bigint, start_offset bigint, start_time timestamp with time zone, partition integer)
  RETURNS void
  LANGUAGE plpgsql
@@ -2345,6 +2574,20 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.notice_foreign(text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.notice_waiting(request bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RAISE NOTICE 'the outcome of request % cannot be waited for inside a transaction block', request USING
+    DETAIL = 'code: request-waiting',
+    HINT = 'The daemon sees it after COMMIT: SELECT state, done_count, failed_count, result FROM millrace.request WHERE id = ' || request;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.notice_waiting(bigint) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.notify_daemon()
  RETURNS trigger
@@ -2446,6 +2689,32 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.readable_headers(bytea[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.record_identity(reason text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM FROM millrace.installation FOR UPDATE;
+  UPDATE millrace.installation AS i
+  SET system_identifier = f.system_identifier, timeline = coalesce(f.timeline, i.timeline), database = f.database,
+    database_oid = f.database_oid
+  FROM millrace.identity() AS f
+  WHERE reason = 'clone' OR (i.system_identifier, i.timeline, i.database, i.database_oid)
+    IS DISTINCT FROM (f.system_identifier, coalesce(f.timeline, i.timeline), f.database, f.database_oid);
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  INSERT INTO millrace.identity_history (reason, installation_id, system_identifier, timeline, database, database_oid)
+  SELECT record_identity.reason, i.id, i.system_identifier, i.timeline, i.database, i.database_oid
+  FROM millrace.installation AS i;
+  RETURN true;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.record_identity(text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.record_identity(text) IS 'Records what this database is now; false when that was recorded already. For the role that owns the schema.';
 
 CREATE OR REPLACE FUNCTION millrace.refuse(problem text, message text)
  RETURNS void
@@ -2646,6 +2915,69 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.remove_broker(text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.remove_broker(text,text) IS 'Removes a broker from a cluster. For administrators.';
+
+CREATE OR REPLACE PROCEDURE millrace.replay(IN consumer bigint DEFAULT NULL::bigint, IN ids bigint[] DEFAULT NULL::bigint[], IN "where" text DEFAULT NULL::text, INOUT asked bigint DEFAULT NULL::bigint, INOUT loaded bigint DEFAULT NULL::bigint, INOUT failed bigint DEFAULT NULL::bigint, INOUT request bigint DEFAULT NULL::bigint)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+  finished pg_catalog.bool;
+BEGIN
+  SELECT a.asked, a.request INTO asked, request FROM millrace.request_replay(consumer, ids, "where") AS a;
+  loaded := NULL;
+  failed := NULL;
+  IF request IS NOT NULL THEN
+    CALL millrace.await(request, finished);
+    SELECT r.done_count, r.failed_count INTO loaded, failed FROM millrace.request AS r WHERE r.id OPERATOR(pg_catalog.=) request;
+  END IF;
+END
+$procedure$
+;
+GRANT EXECUTE ON FUNCTION millrace.replay(bigint,bigint[],text,bigint,bigint,bigint,bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.replay(bigint,bigint[],text,bigint,bigint,bigint,bigint) IS 'Loads dead letters again, each deleted in the transaction that loads it, and waits until it is done.';
+
+CREATE OR REPLACE FUNCTION millrace.request_progress(request bigint, OUT open boolean, OUT shown text, OUT daemon boolean)
+ RETURNS record
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT r.state IN ('pending', 'running'), format('%s of %s, %s failed', r.done_count + r.failed_count, r.asked_count, r.failed_count),
+    millrace.daemon_connected()
+  FROM millrace.request AS r WHERE r.id = request
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.request_progress(bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.request_replay(consumer bigint, ids bigint[], "where" text, OUT asked bigint, OUT request bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  chosen bigint[];
+BEGIN
+  IF consumer IS NOT NULL AND NOT EXISTS (SELECT FROM millrace.visible_consumer AS c WHERE c.id = consumer) THEN
+    PERFORM millrace.refuse('consumer-missing', format('there is no consumer %s', consumer));
+  END IF;
+  -- Evaluated with the rights of whoever calls, over what it may see. What an unfinished request wants already is left to that.
+  BEGIN
+    EXECUTE format('SELECT coalesce(array_agg(d.id), ''{}'') FROM millrace.dead_letters AS d WHERE ($1 IS NULL OR d.consumer_id = $1)
+      AND ($2 IS NULL OR d.id = ANY ($2)) AND (%s
+      ) AND NOT EXISTS (SELECT FROM millrace.request AS r WHERE r.id = d.replay_id AND r.state IN (''pending'', ''running''))',
+      coalesce("where", 'true')) INTO chosen USING consumer, ids;
+  EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception THEN
+    PERFORM millrace.refuse('where-invalid', format('the condition cannot be used: %s', SQLERRM));
+  END;
+  asked := cardinality(chosen);
+  IF asked > 0 THEN
+    INSERT INTO millrace.request (kind, consumer_id, arguments, asked_count)
+    VALUES ('replay', consumer, jsonb_strip_nulls(jsonb_build_object('where', "where")), asked) RETURNING id INTO request;
+    UPDATE millrace.dead_letter SET replay_id = request WHERE id = ANY (chosen);
+    PERFORM millrace.warn_without_daemon();
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.request_replay(bigint,bigint[],text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.resume(consumer bigint)
  RETURNS void
@@ -3226,6 +3558,31 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.trusted_roles() TO PUBLIC;
 
+CREATE OR REPLACE PROCEDURE millrace.try(IN topic text, IN "into" text, IN messages integer DEFAULT 100, IN format text DEFAULT 'json'::text, IN delimiter text DEFAULT NULL::text, IN quote text DEFAULT NULL::text, IN escape text DEFAULT NULL::text, IN encoding text DEFAULT NULL::text, IN json_path text DEFAULT NULL::text, IN columns text[] DEFAULT NULL::text[], IN rest_column text DEFAULT NULL::text, IN unknown_keys text DEFAULT 'ignore'::text, IN missing_keys text DEFAULT 'default'::text, IN metadata jsonb DEFAULT NULL::jsonb, IN mode text DEFAULT 'insert'::text, IN key_columns text[] DEFAULT NULL::text[], IN tombstone text DEFAULT NULL::text, IN transform text DEFAULT NULL::text, IN on_error text DEFAULT 'stop'::text, IN cluster text DEFAULT NULL::text, INOUT loaded bigint DEFAULT NULL::bigint, INOUT failed bigint DEFAULT NULL::bigint, INOUT reasons jsonb DEFAULT NULL::jsonb, INOUT request bigint DEFAULT NULL::bigint)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+  finished pg_catalog.bool;
+BEGIN
+  request := millrace.ask_try(millrace.relation("into"), "into", cluster, pg_catalog.jsonb_build_object(
+    'topic', topic, 'messages', messages, 'format', format, 'delimiter', delimiter, 'quote', quote,
+    'escape', escape, 'encoding', encoding, 'json_path', json_path, 'columns', columns, 'rest_column', rest_column,
+    'unknown_keys', unknown_keys, 'missing_keys', missing_keys, 'metadata', metadata, 'mode', mode,
+    'key_columns', key_columns, 'tombstone', tombstone, 'transform', transform, 'on_error', on_error,
+    'batchsize', 1000, 'maxbytes', 32000000, 'parallelism', 1, 'timeout', 250));
+  loaded := NULL;
+  failed := NULL;
+  reasons := NULL;
+  CALL millrace.await(request, finished);
+  IF finished THEN
+    SELECT o.loaded, o.failed, o.reasons INTO loaded, failed, reasons FROM millrace.try_outcome(request) AS o;
+  END IF;
+END
+$procedure$
+;
+GRANT EXECUTE ON FUNCTION millrace.try(text,text,integer,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,text,bigint,bigint,jsonb,bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.try(text,text,integer,text,text,text,text,text,text,text[],text,text,text,jsonb,text,text[],text,text,text,text,bigint,bigint,jsonb,bigint) IS 'Loads the last messages of a topic into a relation, takes that back, and reports what would have failed and why.';
+
 CREATE OR REPLACE FUNCTION millrace.try_arguments(arguments jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -3262,6 +3619,16 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.try_arguments(jsonb) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.try_outcome(request bigint, OUT loaded bigint, OUT failed bigint, OUT reasons jsonb)
+ RETURNS record
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT (r.result ->> 'loaded')::bigint, (r.result ->> 'failed')::bigint, r.result -> 'reasons' FROM millrace.request AS r WHERE r.id = request
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.try_outcome(bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.unknown_nodes(expressions text[])
  RETURNS SETOF text
  LANGUAGE sql
@@ -3278,6 +3645,127 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.unknown_nodes(text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.verify(consumer bigint)
+ RETURNS TABLE(partition integer, finding text, problem boolean, from_offset bigint, to_offset bigint, found_at timestamp with time zone)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM millrace.visible_consumer AS c WHERE c.id = consumer) THEN
+    PERFORM millrace.refuse('consumer-missing', format('there is no consumer %s', coalesce(consumer::text, 'NULL')));
+  END IF;
+  RETURN QUERY
+  WITH steps AS (
+    SELECT b.partition AS part, b.id AS place, b.kind, b.from_offset AS begins, b.to_offset AS ends, b.committed_at
+    FROM millrace.batch AS b WHERE b.consumer_id = consumer
+    UNION ALL
+    SELECT p.partition, NULL, 'position', p.next_offset, p.next_offset, p.moved_at
+    FROM millrace.position AS p WHERE p.consumer_id = consumer
+  ), joined AS (
+    SELECT s.*, lag(s.ends) OVER (PARTITION BY s.part ORDER BY s.place NULLS LAST) AS before FROM steps AS s
+  )
+  SELECT f.part, f.finding, f.problem, f.begins, f.ends, f.committed_at FROM joined AS j CROSS JOIN LATERAL (
+    -- Where reading begins anew is free; anything else goes on from where it stood.
+    SELECT j.part, CASE WHEN j.begins > j.before THEN 'missing' ELSE 'doubled' END, true,
+        least(j.begins, j.before), CASE WHEN j.begins > j.before THEN j.begins WHEN j.kind = 'load' THEN least(j.before, j.ends) ELSE j.before END,
+        j.committed_at, 1
+      WHERE j.begins <> j.before AND j.kind <> 'start'
+    UNION ALL
+    SELECT j.part, j.kind, false, j.begins, j.ends, j.committed_at, 2 WHERE j.kind IN ('start', 'seek', 'gap')
+    UNION ALL
+    SELECT j.part, 'backward', true, j.begins, j.ends, j.committed_at, 3 WHERE j.kind IN ('load', 'gap') AND j.ends < j.begins
+  ) AS f (part, finding, problem, begins, ends, committed_at, number)
+  ORDER BY f.part, j.place NULLS LAST, f.number;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.verify(bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.verify(bigint) IS 'Proves from the batches of a consumer that no offset was passed over or loaded twice: problem is true for each range where that is not so. Jumps that were wanted are listed, too.';
+
+CREATE OR REPLACE FUNCTION millrace.wait_for(topic text, partition integer, "offset" bigint, timeout interval DEFAULT '00:00:10'::interval, consumer bigint DEFAULT NULL::bigint, flushed boolean DEFAULT false)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  until timestamptz := clock_timestamp() + timeout;
+  behind record;
+  pause double precision := 0.002;
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM millrace.refuse('wait-isolation', 'waiting sees nothing new in this transaction');
+  END IF;
+  IF NOT EXISTS (SELECT FROM millrace.visible_consumer AS c WHERE c.topic = wait_for.topic AND (consumer IS NULL OR c.id = consumer)) THEN
+    PERFORM millrace.refuse('consumer-missing', format('no consumer%s loads topic %L',
+      coalesce(' ' || consumer::text, ''), left(topic, 249)));
+  END IF;
+  LOOP
+    -- a statement of its own each time, so that it sees what was committed meanwhile
+    SELECT c.id, c.wanted, f.code, f.message, p.next_offset INTO behind
+    FROM millrace.visible_consumer AS c
+    LEFT JOIN millrace.position AS p ON p.consumer_id = c.id AND p.partition = wait_for.partition
+    LEFT JOIN millrace.failure AS f ON f.consumer_id = c.id AND f.version = c.version
+    WHERE c.topic = wait_for.topic AND (consumer IS NULL OR c.id = consumer)
+      AND NOT coalesce(p.next_offset > "offset" AND NOT c.start_pending, false)
+    ORDER BY c.wanted = 'running' AND f.code IS NULL, c.id LIMIT 1;
+    EXIT WHEN NOT FOUND;
+    IF behind.wanted <> 'running' THEN
+      PERFORM millrace.refuse('consumer-not-running', format('consumer %s is stopped, at offset %s of partition %s', behind.id,
+        coalesce(behind.next_offset::text, 'NULL'), partition));
+    ELSIF behind.code IS NOT NULL THEN
+      PERFORM millrace.refuse('consumer-failed', format('consumer %s failed, at offset %s of partition %s: %s: %s', behind.id,
+        coalesce(behind.next_offset::text, 'NULL'), partition, behind.code, behind.message));
+    ELSIF NOT coalesce(clock_timestamp() < until, true) THEN
+      PERFORM millrace.refuse('wait-timeout', format('consumer %s is at offset %s of partition %s, not past %s, after %s', behind.id,
+        coalesce(behind.next_offset::text, 'NULL'), partition, coalesce("offset"::text, 'NULL'), timeout));
+    END IF;
+    PERFORM pg_sleep(pause);
+    pause := least(pause * 1.5, 0.1);
+  END LOOP;
+  IF flushed AND NOT millrace.wait_for_flush(until) THEN
+    PERFORM millrace.refuse('wait-timeout', format('what was loaded is not flushed to disk after %s', timeout));
+  END IF;
+  RETURN true;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.wait_for(text,integer,bigint,interval,bigint,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.wait_for(text,integer,bigint,interval,bigint,boolean) IS 'Returns when the position of the topic''s consumers (or of one) in a partition has passed an offset, so that the message is in the relation.';
+
+CREATE OR REPLACE FUNCTION millrace.wait_for_flush(until timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  needed pg_lsn;
+BEGIN
+  IF pg_is_in_recovery() THEN
+    RETURN true; -- what a standby shows was flushed there before
+  END IF;
+  needed := pg_current_wal_insert_lsn();
+  IF pg_current_wal_flush_lsn() < needed THEN
+    IF current_setting('server_version_num')::integer >= 170000 THEN
+      EXECUTE 'SELECT pg_logical_emit_message(false, ''millrace'', '''', true)';
+    ELSE
+      PERFORM pg_logical_emit_message(false, 'millrace', repeat(' ', 16384)); -- whole pages are flushed before long
+    END IF;
+  END IF;
+  LOOP
+    IF pg_current_wal_flush_lsn() >= needed THEN
+      RETURN true;
+    ELSIF clock_timestamp() >= until THEN
+      RETURN false;
+    END IF;
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.wait_for_flush(timestamp with time zone) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.warn_without_daemon()
  RETURNS void
