@@ -1633,7 +1633,7 @@ DECLARE
   modifiers text;
   found_type regtype;
 BEGIN
-  FOREACH definition IN ARRAY columns LOOP
+  FOREACH definition IN ARRAY coalesce(columns, '{}') LOOP
     name := NULL;
     type := NULL;
     parts := regexp_match(definition, '^\s*("(?:[^"]|"")+"|[^\s"(),;]+)\s+(\S.*?)\s*$');
