@@ -204,16 +204,32 @@ CREATE POLICY own ON millrace.failure FOR SELECT
 GRANT SELECT ON TABLE millrace.failure TO PUBLIC;
 COMMENT ON TABLE millrace.failure IS 'What stopped a consumer; in force while its version is the consumer''s. Written by the daemon.';
 
+CREATE TABLE millrace.identity_history (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+  reason text NOT NULL,
+  installation_id uuid NOT NULL,
+  system_identifier text,
+  timeline integer,
+  database text,
+  database_oid oid,
+  CHECK ((reason = ANY (ARRAY['installed'::text, 'found'::text, 'moved'::text, 'clone'::text]))),
+  PRIMARY KEY (id)
+);
+COMMENT ON TABLE millrace.identity_history IS 'Each time the identity of this database was recorded: installed, found (by a daemon, such as a new timeline after a failover), moved or clone (by millrace adopt).';
+
 CREATE TABLE millrace.installation (
   singleton boolean DEFAULT true NOT NULL,
   id uuid DEFAULT gen_random_uuid() NOT NULL,
   system_identifier text,
   timeline integer,
   database text,
+  database_oid oid,
   installed_at timestamp with time zone DEFAULT now() NOT NULL,
   CHECK (singleton),
   PRIMARY KEY (singleton)
 );
+GRANT SELECT (system_identifier, timeline, database, database_oid) ON TABLE millrace.installation TO PUBLIC;
 COMMENT ON TABLE millrace.installation IS 'What this database is, so that a clone or a restored copy of it is noticed.';
 
 CREATE TABLE millrace.migration (
@@ -807,6 +823,29 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text[]) TO PUBLIC;
 COMMENT ON FUNCTION millrace.add_cluster(text,text[]) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.adopt(is_clone boolean, keep_running boolean DEFAULT false)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF is_clone THEN
+    UPDATE millrace.installation SET id = gen_random_uuid();
+    IF NOT keep_running THEN
+      UPDATE millrace.consumer SET wanted = 'stopped' WHERE wanted <> 'stopped';
+    END IF;
+  END IF;
+  PERFORM millrace.record_identity(CASE WHEN is_clone THEN 'clone' ELSE 'moved' END);
+  -- Daemons of the database that this one was copied from.
+  DELETE FROM millrace.daemon AS d WHERE NOT EXISTS (
+    SELECT FROM pg_stat_activity AS a WHERE a.pid = d.backend_pid AND a.datname = current_database());
+  PERFORM pg_notify('millrace', '');
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.adopt(boolean,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.adopt(boolean,boolean) IS 'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
 
 CREATE OR REPLACE FUNCTION millrace.alter_consumer(consumer bigint, format text DEFAULT NULL::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT NULL::text, missing_keys text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT NULL::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT NULL::text, dead_letter_limit bigint DEFAULT NULL::bigint, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT NULL::text, batchsize integer DEFAULT NULL::integer, maxbytes integer DEFAULT NULL::integer, parallelism integer DEFAULT NULL::integer, timeout integer DEFAULT NULL::integer, group_id text DEFAULT NULL::text, reset text[] DEFAULT NULL::text[])
  RETURNS void
@@ -2219,6 +2258,52 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.grantee(text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.identity(OUT system_identifier text, OUT timeline integer, OUT database text, OUT database_oid oid)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  SELECT d.datname, d.oid INTO database, database_oid FROM pg_database AS d WHERE d.datname = current_database();
+  BEGIN
+    SELECT c.system_identifier::text INTO system_identifier FROM pg_control_system() AS c;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  BEGIN
+    IF NOT pg_is_in_recovery() THEN
+      timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.identity() TO PUBLIC;
+COMMENT ON FUNCTION millrace.identity() IS 'What tells this database from others, as far as this role may see it.';
+
+CREATE OR REPLACE FUNCTION millrace.identity_difference()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT nullif(concat_ws('; ',
+      CASE WHEN i.system_identifier <> coalesce(f.system_identifier, '') THEN
+        format('the system identifier was %s and is %s', i.system_identifier, coalesce(f.system_identifier, 'not shown'))
+      END,
+      CASE WHEN i.database <> f.database THEN format('the database was called %I and is called %I', i.database, f.database) END,
+      CASE WHEN i.database_oid <> f.database_oid THEN
+        format('the database had the oid %s and has %s', i.database_oid, f.database_oid)
+      END), '')
+  FROM millrace.installation AS i, millrace.identity() AS f
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.identity_difference() TO PUBLIC;
+COMMENT ON FUNCTION millrace.identity_difference() IS 'What differs from the identity that was recorded, in words; NULL: nothing, this is the database that it was.';
+
 CREATE OR REPLACE FUNCTION millrace.is_admin()
  RETURNS boolean
  LANGUAGE sql
@@ -2641,6 +2726,32 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.readable_headers(bytea[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.record_identity(reason text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM FROM millrace.installation FOR UPDATE;
+  UPDATE millrace.installation AS i
+  SET system_identifier = f.system_identifier, timeline = coalesce(f.timeline, i.timeline), database = f.database,
+    database_oid = f.database_oid
+  FROM millrace.identity() AS f
+  WHERE reason = 'clone' OR (i.system_identifier, i.timeline, i.database, i.database_oid)
+    IS DISTINCT FROM (f.system_identifier, coalesce(f.timeline, i.timeline), f.database, f.database_oid);
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  INSERT INTO millrace.identity_history (reason, installation_id, system_identifier, timeline, database, database_oid)
+  SELECT record_identity.reason, i.id, i.system_identifier, i.timeline, i.database, i.database_oid
+  FROM millrace.installation AS i;
+  RETURN true;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.record_identity(text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.record_identity(text) IS 'Records what this database is now; false when that was recorded already. For the role that owns the schema.';
 
 CREATE OR REPLACE FUNCTION millrace.refuse(problem text, message text)
  RETURNS void

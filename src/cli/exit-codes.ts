@@ -13,10 +13,11 @@ export const exitCodes = {
 export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
   ok: 'Done. `status`: every consumer runs or was stopped on purpose. `run`: stopped as asked.',
   failed:
-    'It failed. `status`: a consumer failed or is retrying, or consumers wait and no daemon is connected.',
+    'It failed. `status`: a consumer failed or is retrying, consumers wait and no daemon is connected, or the database has to be adopted.',
   usage: 'The command line or the configuration is wrong; nothing was done.',
   unreachable: 'PostgreSQL cannot be reached, or does not let this user in.',
-  unsuitable: 'The schema in the database is missing, older or newer, or it is not for this role or daemon.',
+  unsuitable:
+    'The schema in the database is missing, older or newer, or not for this role; the database is another one; a pooler is in the way.',
 }
 
 const byCode: Partial<Record<ErrorCode, number>> = {
@@ -29,6 +30,8 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   'schema-newer': exitCodes.unsuitable,
   'schema-taken': exitCodes.unsuitable,
   'not-daemon-role': exitCodes.unsuitable,
+  'identity-changed': exitCodes.unsuitable,
+  'pooler-transaction-mode': exitCodes.unsuitable,
 }
 
 export function exitCodeOf(error: unknown): number {

@@ -1,7 +1,7 @@
 // How a status reads: for people one table with a line for each partition, then what is wrong in full; for
 // programs JSON in which counts and offsets are numbers with all their digits.
 
-import { errorCodes, isErrorCode } from '../errors.ts'
+import { errorCodes, isErrorCode, MillraceError } from '../errors.ts'
 import type { ConsumerStatus, PartitionStatus, Status } from '../postgres/status.ts'
 import { type Column, plain, table } from './table.ts'
 
@@ -20,7 +20,10 @@ const columns: readonly Column[] = [
   { title: 'LAG', align: 'right' },
 ]
 
-export function statusText({ daemonConnected, consumers }: Status, now: Date = new Date()): string {
+export function statusText(
+  { daemonConnected, identityChanged, consumers }: Status,
+  now: Date = new Date(),
+): string {
   const lines = consumers.length === 0 ? ['No consumers.'] : table(columns, consumers.flatMap(rowsOf))
   for (const consumer of consumers) lines.push(...remarksOn(consumer))
   const reports = consumers.flatMap(({ partitions }) =>
@@ -29,6 +32,10 @@ export function statusText({ daemonConnected, consumers }: Status, now: Date = n
   const oldest = Math.min(...reports.map((at) => at.getTime()))
   if (now.getTime() - oldest > oldReport && oldest !== Infinity) {
     lines.push('', `END and LAG are as old as ${new Date(oldest).toISOString()}.`)
+  }
+  if (identityChanged !== null) {
+    const { message, hint } = new MillraceError('identity-changed', { reason: identityChanged })
+    lines.push('', plain(`identity-changed: ${message}`), `  hint: ${hint}`)
   }
   if (!daemonConnected) lines.push('', 'No daemon is connected to this database.')
   return `${lines.join('\n')}\n`

@@ -14,5 +14,7 @@ export async function status(args: string[], env: NodeJS.ProcessEnv): Promise<nu
   const options = parseOptions(commands.status, args)
   const found = await withDatabase('status', options, env, readStatus)
   process.stdout.write(options.has('json') ? statusJson(found) : statusText(found))
-  return found.consumers.some(({ state }) => worrying.includes(state)) ? exitCodes.failed : exitCodes.ok
+  const worry =
+    found.identityChanged !== null || found.consumers.some(({ state }) => worrying.includes(state))
+  return worry ? exitCodes.failed : exitCodes.ok
 }

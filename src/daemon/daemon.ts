@@ -6,7 +6,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
 import { describeDatabase } from '../config/database-url.ts'
 import { ConsoleServer } from '../console/server.ts'
-import { MillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
 import { ChunkPool } from '../formats/chunk-pool.ts'
 import type { ConsumerSpec } from '../inbound/consumer.ts'
 import { MemoryBudget } from '../inbound/memory-budget.ts'
@@ -21,11 +21,12 @@ import { SharedSession } from '../postgres/shared-session.ts'
 import { Bell } from './bell.ts'
 import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
-import { type Installation, isSuperuser, matchSchema, readInstallation } from './identity.ts'
+import { checkRole, isSuperuser, matchSchema, readInstance } from './identity.ts'
 import { Reports } from './reports.ts'
 import { TopicPatterns } from './topic-patterns.ts'
 import { Vitals } from './vitals.ts'
 import { readWatermarks } from './watcher.ts'
+import { Whereabouts } from './whereabouts.ts'
 
 /** Held, shared, by every connected daemon: SQL looks for it to tell whether one is there. */
 const presenceLock = 'SELECT pg_catalog.pg_try_advisory_lock_shared(1298756723, 1) AS held'
@@ -38,6 +39,8 @@ const mostWatched = 4
 
 interface Running {
   pipeline: Pipeline
+  /** Of the relation, when it began. */
+  shape: string | undefined
   brokers: string
   ended: Promise<void>
 }
@@ -79,15 +82,19 @@ class Daemon {
   readonly #patterns: TopicPatterns
   #brokers = new Map<string, string[]>()
   #console: ConsoleServer | null = null
+  readonly #whereabouts: Whereabouts
+  /** What was last said to keep it from PostgreSQL. */
+  #away: string | null = null
   #ended = Promise.withResolvers<void>()
 
   constructor(config: Config, log: Logger) {
     this.#config = config
     this.#log = log
-    this.#shared = new SharedSession(() => this.#open('control'))
+    this.#whereabouts = new Whereabouts(log)
+    this.#shared = new SharedSession(() => this.#openChecked('control'))
     const loading = { synchronous_commit: config.database.synchronousCommit }
     this.#sessions = new SessionPool(
-      () => this.#open('pump', loading),
+      () => this.#openChecked('pump', loading),
       config.database.maxConnections - ownConnections,
     )
     this.#budget = new MemoryBudget(config.daemon.memoryBudget)
@@ -129,7 +136,7 @@ class Daemon {
           if (this.#stop.signal.aborted) break
           this.#vitals.noteTrouble(error)
           if (isFatal(error)) throw error
-          if (backoff.attempts === 0) this.#log.warn({ err: error }, 'PostgreSQL is away; trying again')
+          this.#sayAway(error, backoff.attempts === 0)
           await setTimeout(backoff.next(), undefined, { signal: this.#stop.signal }).catch(() => {})
         }
       }
@@ -146,6 +153,13 @@ class Daemon {
     }
   }
 
+  /** Once for each thing that is wrong. */
+  #sayAway(error: unknown, isFirst: boolean): void {
+    const code = isMillraceError(error) ? error.code : null
+    if (isFirst || code !== this.#away) this.#log.warn({ err: error }, 'PostgreSQL is away; trying again')
+    this.#away = code
+  }
+
   async stop(): Promise<void> {
     this.#stop.abort()
     this.#vitals.noteStopping()
@@ -153,24 +167,39 @@ class Daemon {
     await this.#ended.promise
   }
 
-  #open(name: string, settings: Record<string, string> = {}): Promise<Session> {
+  /** Everything but the listener works only where the listener is, and only while the database is the recorded one. */
+  async #openChecked(name: string, settings: Record<string, string> = {}): Promise<Session> {
+    const session = await this.#open(name, settings)
+    try {
+      await this.#whereabouts.admit(session)
+      return session
+    } catch (error) {
+      session.close()
+      this.#bell.ring()
+      throw error
+    }
+  }
+
+  #open(name: string, settings: Record<string, string>, queryTimeout?: number): Promise<Session> {
     const url = this.#config.database.url.reveal()
     const { connectTimeout } = this.#config.database
     const database = describeDatabase(url)
-    const options = { applicationName: `millrace ${name}`, connectTimeout, database }
+    const options = { applicationName: `millrace ${name}`, connectTimeout, queryTimeout, database }
     // no wait for a lock is without an end: whoever holds it, the daemon says what it waits for and can be stopped
     return this.#vitals.noteOpening(name, Session.open(url, options, { lock_timeout: '10s', ...settings }))
   }
 
   /** One connection's life: announce, then reconcile at each notification and every now and then. */
   async #reconcileWhileConnected(backoff: Backoff): Promise<void> {
-    const session = await this.#open('listener')
+    // a server that vanished without a word does not answer: its connection would be silent for a quarter of an hour
+    const session = await this.#open('listener', {}, 2 * this.#config.database.connectTimeout)
     try {
       this.#vitals.noteConnected()
       await matchSchema(session, this.#log)
-      const installation = await readInstallation(session)
+      await checkRole(session)
       this.#vitals.noteSchemaMatched()
       let lost: Error | null = null
+      const instance = await readInstance(session)
       await session.listen(
         'millrace',
         () => this.#bell.ring(),
@@ -179,14 +208,19 @@ class Daemon {
           this.#bell.ring()
         },
       )
-      const [presence] = await session.query<{ held: boolean }>(presenceLock)
-      if (!presence?.held)
-        this.#log.warn('another session holds the lock by which SQL sees that a daemon is there')
-      await this.#reports.register(session.pid)
-      await this.#announce(session, backoff)
+      if (this.#whereabouts.arrive(instance)) await this.#beginAnew()
+      let announced = false
       while (!this.#stop.signal.aborted) {
         if (lost) throw lost
-        await this.#reconcile(session, installation)
+        this.#whereabouts.check()
+        const { installation, anew, error } = await this.#whereabouts.look(session)
+        if (anew) await this.#stopAll()
+        if (error) this.#vitals.noteForeign(error)
+        if (installation !== null) {
+          if (!announced) await this.#announce(session, backoff)
+          announced = true
+          await this.#reconcile(session, installation)
+        }
         await this.#bell.sleep(this.#config.daemon.reconcileInterval)
       }
     } finally {
@@ -195,7 +229,22 @@ class Daemon {
     }
   }
 
+  /** What was begun on another server, or before this one was started again, is given up there. */
+  async #beginAnew(): Promise<void> {
+    this.#log.info('PostgreSQL was started again, or another server has taken its place: beginning anew')
+    const stopped = this.#stopAll()
+    this.#sessions.abandon()
+    this.#shared.abandon()
+    await stopped
+  }
+
+  /** Lets SQL see that a daemon is there. */
   async #announce(session: Session, backoff: Backoff): Promise<void> {
+    const [presence] = await session.query<{ held: boolean }>(presenceLock)
+    if (!presence?.held) {
+      this.#log.warn('another session holds the lock by which SQL sees that a daemon is there')
+    }
+    await this.#reports.register(session.pid)
     this.#log.info(
       { daemon: this.#id, user: session.user, server: session.serverVersion },
       'connected to PostgreSQL',
@@ -208,23 +257,27 @@ class Daemon {
     }
   }
 
-  async #reconcile(session: Session, installation: Installation): Promise<void> {
+  async #reconcile(session: Session, installationId: string): Promise<void> {
     const desired = await readDesiredState(session)
     this.#vitals.noteReconciled(desired)
     this.#brokers = desired.brokers
     const wanted = new Map(desired.consumers.map((spec) => [spec.id, spec]))
-    for (const [id, { pipeline, brokers }] of this.#running) {
+    for (const [id, { pipeline, brokers, shape }] of this.#running) {
       const spec = wanted.get(id)
       const same = spec?.version === pipeline.spec.version && brokers === brokersOf(desired.brokers, spec)
-      if (!same) pipeline.stop()
+      const altered = same && shape !== (desired.shapes.get(id) ?? shape)
+      if (altered)
+        this.#log.info({ consumer: id, topic: spec.topic }, 'the relation was altered: beginning anew')
+      if (!same || altered) pipeline.stop()
     }
     for (const spec of desired.consumers) {
       const brokers = desired.brokers.get(spec.cluster)
-      if (brokers && !this.#running.has(spec.id)) this.#startPipeline(spec, brokers, installation)
+      const shape = desired.shapes.get(spec.id)
+      if (brokers && !this.#running.has(spec.id)) this.#startPipeline(spec, brokers, installationId, shape)
     }
     for (const { cluster, topic } of desired.watched) {
       const access = this.#accessOf(cluster)
-      if (access) void this.#watch(access, topic, `millrace.${installation.id}.watch`)
+      if (access) void this.#watch(access, topic, `millrace.${installationId}.watch`)
     }
     await this.#patterns.keep(desired.patterns)
   }
@@ -235,12 +288,18 @@ class Daemon {
     return brokers ? clusterAccess(this.#config, cluster, brokers) : null
   }
 
-  #startPipeline(spec: ConsumerSpec, brokers: string[], installation: Installation): void {
+  #startPipeline(
+    spec: ConsumerSpec,
+    brokers: string[],
+    installationId: string,
+    shape: string | undefined,
+  ): void {
     const { group, retry, kafka, daemon } = this.#config
     const pipeline = new Pipeline({
       spec,
       access: clusterAccess(this.#config, spec.cluster, brokers),
-      groupId: spec.groupId ?? `millrace.${installation.id}.${spec.id}`,
+      groupId: spec.groupId ?? `millrace.${installationId}.${spec.id}`,
+      instance: this.#whereabouts.instance,
       daemonId: this.#id,
       settings: {
         group: { session: group.sessionTimeout, heartbeat: group.heartbeatInterval },
@@ -262,7 +321,7 @@ class Daemon {
       // another version may be waiting for this one to end
       this.#bell.ring()
     })
-    this.#running.set(spec.id, { pipeline, brokers: brokers.join(' '), ended })
+    this.#running.set(spec.id, { pipeline, shape, brokers: brokers.join(' '), ended })
   }
 
   /** One look at a time at each topic, however often somebody asks. */
@@ -285,6 +344,7 @@ class Daemon {
       await setTimeout(this.#config.daemon.reportInterval, undefined, { signal: this.#stop.signal }).catch(
         () => {},
       )
+      if (!this.#whereabouts.known) continue
       const pipelines = [...this.#running.values()].map(({ pipeline }) => pipeline)
       const reporters = [...pipelines, ...this.#patterns.reports]
       if (reporters.length === 0 && quiet) continue
@@ -317,6 +377,7 @@ const fatalCodes: readonly string[] = [
   'schema-newer',
   'not-daemon-role',
   'database-refused',
+  'pooler-transaction-mode',
 ]
 
 function isFatal(error: unknown): boolean {

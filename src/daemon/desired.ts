@@ -10,6 +10,8 @@ export interface DesiredState {
   patterns: TopicPattern[]
   /** Brokers, host:port, by cluster. */
   brokers: Map<string, string[]>
+  /** What the columns of each consumer's relation are, by consumer; none where there is no relation. */
+  shapes: Map<string, string>
   /** Topics that somebody asked about and that no consumer reads. */
   watched: { cluster: string; topic: string }[]
   /** Nothing runs for them. */
@@ -33,10 +35,12 @@ export async function readDesiredState(runner: QueryRunner): Promise<DesiredStat
   const brokers = await runner.query<{ cluster: string; hosts: string[] }>(brokersQuery)
   const watched = await runner.query<{ cluster: string; topic: string }>(watchedQuery)
   const resting = await runner.query<RestingConsumer & Record<string, unknown>>(restingQuery)
+  const shapes = await runner.query<{ id: string; shape: string }>(shapesQuery)
   return {
     consumers,
     patterns,
     brokers: new Map(brokers.map(({ cluster, hosts }) => [cluster, hosts])),
+    shapes: new Map(shapes.map(({ id, shape }) => [id, shape])),
     watched,
     resting,
   }
@@ -63,6 +67,17 @@ const restingQuery = `
     LEFT JOIN millrace.failure AS f ON f.consumer_id = c.id AND f.version = c.version AND c.wanted = 'running'
    WHERE c.topic IS NOT NULL AND (c.wanted <> 'running' OR f.consumer_id IS NOT NULL)
    ORDER BY c.id`
+
+/** A column that is added, or is another one now, fails no load: so it is looked for. */
+const shapesQuery = `
+  SELECT c.id, pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attname, a.atttypid, a.atttypmod, a.attnotnull,
+           a.atthasdef, a.attidentity, a.attgenerated), ',' ORDER BY a.attnum)) AS shape
+    FROM millrace.consumer AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.nspname = c.target_schema
+    JOIN pg_catalog.pg_class AS r ON r.relnamespace = n.oid AND r.relname = c.target_name
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+   WHERE c.wanted = 'running'
+   GROUP BY c.id`
 
 const brokersQuery = `
   SELECT cluster, pg_catalog.array_agg(host ORDER BY host) AS hosts FROM millrace.broker GROUP BY cluster`

@@ -141,7 +141,14 @@ export class Vitals implements DaemonView {
       error instanceof MillraceError ? error.code : (sqlstateOf(error) ?? 'database-unreachable')
   }
 
+  /** Nothing is reconciled where the daemon does not belong. */
+  noteForeign(error: MillraceError): void {
+    this.#trouble = error.code
+    this.#reconciledAt = null
+  }
+
   noteReconciled({ consumers, resting }: DesiredState): void {
+    this.#trouble = undefined
     this.#reconciledAt = performance.now()
     this.#reconciles = { count: this.#reconciles.count + 1, at: Date.now() / 1000 }
     for (const spec of consumers) this.#know(spec).resting = null

@@ -33,6 +33,8 @@ export interface PipelineParts extends SharedParts {
   access: ClusterAccess
   /** The consumer group. */
   groupId: string
+  /** The running server and database that this daemon loads into: members of others share no partitions with it. */
+  instance: string
   daemonId: string
   settings: PipelineSettings
   meter: Meter
@@ -135,11 +137,17 @@ export class Pipeline {
 
   /** One membership of the consumer group, from finding the topic to leaving. */
   async #beMember(): Promise<void> {
-    const { access, spec, groupId, settings } = this.#parts
-    const client = new TopicClient(access, spec.topic, groupId, settings.group)
+    const { access, spec, groupId, instance, settings, log } = this.#parts
+    const client = new TopicClient(access, spec.topic, groupId, settings.group, instance)
     const mailbox = new Mailbox<Letter>()
     client.on('assigned', (partitions) => mailbox.put({ kind: 'assigned', partitions }))
     client.on('alive', () => mailbox.put({ kind: 'alive' }))
+    client.on('strangers', () => {
+      log.warn(
+        { err: new MillraceError('group-shared', { group: groupId, topic: spec.topic }) },
+        'in company',
+      )
+    })
     client.on('lost', (error) => mailbox.put({ kind: 'lost-membership', error }))
     const checking = setInterval(() => mailbox.put({ kind: 'check-topic' }), settings.metadataInterval)
     try {

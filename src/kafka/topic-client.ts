@@ -7,7 +7,7 @@ import { setTimeout } from 'node:timers/promises'
 import { Consumer, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
 import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError, reasonOf } from './access.ts'
-import { assignPartitions } from './assignor.ts'
+import { assignPartitions, instanceOf } from './assignor.ts'
 import { isUnknownTopic, type Topic, topicOf, topicWithin } from './topic.ts'
 
 export type { Topic } from './topic.ts'
@@ -29,6 +29,8 @@ interface Events {
   assigned: [partitions: number[]]
   /** The coordinator confirmed the membership. */
   alive: []
+  /** Members of the group load into another database than this one. Only the group's leader sees that. */
+  strangers: []
   /** The membership ended; join again. */
   lost: [error: MillraceError]
 }
@@ -42,7 +44,8 @@ export class TopicClient extends EventEmitter<Events> {
   #lastAlive = 0
   #joined = false
 
-  constructor(access: ClusterAccess, topic: string, groupId: string, times: GroupTimes) {
+  /** @param instance of the database that is loaded; what does not join a group needs none */
+  constructor(access: ClusterAccess, topic: string, groupId: string, times: GroupTimes, instance = '') {
     super()
     this.#access = access
     this.#topic = topic
@@ -57,7 +60,12 @@ export class TopicClient extends EventEmitter<Events> {
       retries: 5,
       retryDelay: 200,
       metadataMaxAge: 1000,
-      partitionAssigner: assignPartitions,
+      // in every JoinGroup, where the leader reads it
+      protocolsMetadata: () => Buffer.from(instance),
+      partitionAssigner: (leader, members, topics, metadata) => {
+        if ([...members.values()].some((member) => instanceOf(member) !== instance)) this.emit('strangers')
+        return assignPartitions(leader, members, topics, metadata)
+      },
       // also what the library itself joins with, when a commit meets a rebalance
       sessionTimeout: times.session,
       rebalanceTimeout: Math.max(times.session, shortestRebalance),

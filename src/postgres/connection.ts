@@ -3,12 +3,15 @@
 // load half-way (statement_timeout).
 
 import pg from 'pg'
-import { MillraceError, reasonOf } from '../errors.ts'
+import { isMillraceError, MillraceError, reasonOf } from '../errors.ts'
+import { isSession } from './pooler.ts'
 
 export interface ConnectOptions {
   applicationName?: string
   /** Milliseconds. */
   connectTimeout?: number
+  /** Milliseconds that the server may take to answer any query; default: as long as it wants. */
+  queryTimeout?: number | undefined
   /** What an error calls the database: host and name, never the URL. */
   database?: string
 }
@@ -16,23 +19,29 @@ export interface ConnectOptions {
 /**
  * A connected client with `search_path = pg_catalog, pg_temp`.
  * @param url postgres://user:password@host:port/database, or anything else node-postgres takes
- * @throws MillraceError database-unreachable
+ * @throws MillraceError database-unreachable, pooler-transaction-mode
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<pg.Client> {
-  const client = new pg.Client({
+  const config: pg.ClientConfig = {
     connectionString: url,
     application_name: options.applicationName ?? 'millrace',
     connectionTimeoutMillis: options.connectTimeout ?? 10_000,
+    ...(options.queryTimeout !== undefined && { query_timeout: options.queryTimeout }),
     keepAlive: true,
     keepAliveInitialDelayMillis: 30_000,
-  })
+  }
+  const client = new pg.Client(config)
   client.on('error', () => {}) // the query in flight, or the next one, fails with it
   try {
     await client.connect()
+    if (!(await isSession(client, config))) {
+      throw new MillraceError('pooler-transaction-mode', { database: options.database })
+    }
     await client.query('SET search_path = pg_catalog, pg_temp')
     return client
   } catch (cause) {
     void client.end().catch(() => {})
+    if (isMillraceError(cause)) throw cause
     throw new MillraceError('database-unreachable', {
       database: options.database,
       reason: reasonOf(cause),

@@ -60,6 +60,12 @@ export class SessionPool {
     this.#serveWaiters()
   }
 
+  /** Gives all sessions up, also those in use: the server that they are with does not count any more. */
+  abandon(): void {
+    for (const { session } of this.#slots) session.close()
+    this.#dropLost()
+  }
+
   close(): void {
     this.#closed = true
     for (const slot of this.#slots) if (!slot.busy) slot.session.close()

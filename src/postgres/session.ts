@@ -164,7 +164,7 @@ function sessionSettings(version: number): Record<string, string> {
     standard_conforming_strings: 'on',
     default_transaction_isolation: 'read committed',
     default_transaction_read_only: 'off',
-    ...(version >= 140000 ? { client_connection_check_interval: '5s' } : {}),
+    ...(version >= 140000 ? { client_connection_check_interval: '5s', idle_session_timeout: '0' } : {}),
     ...(version >= 170000 ? { transaction_timeout: '0' } : {}),
   }
 }

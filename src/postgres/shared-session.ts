@@ -25,6 +25,11 @@ export class SharedSession {
     return this.use((session) => session.query<Row>(text, values))
   }
 
+  /** Gives the session up, also where it is in use: the server that it is with does not count any more. */
+  abandon(): void {
+    this.#session?.close()
+  }
+
   /** After those who wait already. */
   async close(): Promise<void> {
     await this.#turn

@@ -44,6 +44,8 @@ export interface ConsumerStatus {
 
 export interface Status {
   daemonConnected: boolean
+  /** Why nothing runs until the database is adopted; null: it is the one that was recorded. */
+  identityChanged: string | null
   consumers: ConsumerStatus[]
 }
 
@@ -75,8 +77,8 @@ export async function readStatus(client: pg.Client): Promise<Status> {
   try {
     await checkSchema(client)
     await client.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY')
-    const daemon = await client.query<{ connected: boolean }>(
-      'SELECT millrace.daemon_connected() AS connected',
+    const daemon = await client.query<{ connected: boolean; difference: string | null }>(
+      'SELECT millrace.daemon_connected() AS connected, millrace.identity_difference() AS difference',
     )
     const consumers = await client.query<ConsumerRow>(consumersQuery)
     const partitions = await client.query<PartitionStatus & { consumer: string }>(partitionsQuery)
@@ -84,6 +86,7 @@ export async function readStatus(client: pg.Client): Promise<Status> {
     const byConsumer = Map.groupBy(partitions.rows, ({ consumer }) => consumer)
     return {
       daemonConnected: daemon.rows[0]!.connected,
+      identityChanged: daemon.rows[0]!.difference,
       consumers: consumers.rows.map((row) => consumerOf(row, byConsumer.get(row.id) ?? [])),
     }
   } catch (cause) {

@@ -31,11 +31,12 @@ function consumer(given: Partial<ConsumerStatus> = {}): ConsumerStatus {
   }
 }
 
-const text = (...consumers: ConsumerStatus[]): string => statusText({ daemonConnected: true, consumers }, now)
+const text = (...consumers: ConsumerStatus[]): string =>
+  statusText({ daemonConnected: true, identityChanged: null, consumers }, now)
 
 test('there is nothing to show', () => {
   assert.equal(text(), 'No consumers.\n')
-  const alone = statusText({ daemonConnected: false, consumers: [] }, now)
+  const alone = statusText({ daemonConnected: false, identityChanged: null, consumers: [] }, now)
   assert.equal(alone, 'No consumers.\n\nNo daemon is connected to this database.\n')
 })
 
@@ -105,7 +106,11 @@ test('names and messages cannot leave their place', () => {
 
 test('JSON keeps numbers as numbers, with every digit', () => {
   const partitions = [partition(0, { position: '9007199254740993', high: null, lag: null })]
-  const json = statusJson({ daemonConnected: true, consumers: [consumer({ partitions })] })
+  const json = statusJson({
+    daemonConnected: true,
+    identityChanged: null,
+    consumers: [consumer({ partitions })],
+  })
   assert.match(json, /"position": 9007199254740993,\n/)
   const parsed = JSON.parse(json)
   assert.equal(parsed.consumers[0].messages, 10)

@@ -7,9 +7,16 @@ import { assignPartitions } from '../../src/kafka/assignor.ts'
 
 type Parameters_ = Parameters<typeof assignPartitions>
 
-function assign(members: [string, string[]][], partitions: Map<string, number>) {
+function assign(
+  members: [string, string[]][],
+  partitions: Map<string, number>,
+  databaseOf: (member: string) => string = () => 'the same',
+) {
   const subscriptions = new Map(
-    members.map(([memberId, topics]) => [memberId, { memberId, version: 0, topics }]),
+    members.map(([memberId, topics]) => {
+      const metadata = Buffer.from(databaseOf(memberId))
+      return [memberId, { memberId, version: 0, topics, metadata }]
+    }),
   ) as Parameters_[1]
   const metadata = {
     topics: new Map([...partitions].map(([topic, partitionsCount]) => [topic, { partitionsCount }])),
@@ -68,6 +75,24 @@ test('the order of joining changes nothing (property)', () => {
     fc.property(members, counts, fc.infiniteStream(fc.nat()), (members, counts, random) => {
       const shuffled = members.toSorted(() => (random.next().value! % 3) - 1)
       assert.deepEqual(flat(assign(shuffled, counts)), flat(assign(members, counts)))
+    }),
+  )
+})
+
+test('members of two databases do not share: each database gets what it would get alone (property)', () => {
+  const databaseOf = (member: string) => (member.length % 2 === 0 ? 'original' : 'copy')
+  fc.assert(
+    fc.property(members, counts, (members, counts) => {
+      const alone = ['original', 'copy'].flatMap((database) =>
+        flat(
+          assign(
+            members.filter(([memberId]) => databaseOf(memberId) === database),
+            counts,
+          ),
+        ),
+      )
+      const together = flat(assign(members, counts, databaseOf))
+      assert.deepEqual(together.map(String).sort(), alone.map(String).sort())
     }),
   )
 })

@@ -16,16 +16,20 @@ export interface DatabaseProxy {
   url: string
   /** From now on, each `every`-th COMMIT of all connections is cut; null: none. */
   cutCommits(cut: Cut | null, every?: number): void
+  /** Where new connections go from now on, as after a failover; those that are there are cut, or hear nothing more. */
+  switchTo(url: string, old: 'cut' | 'silent'): void
   /** How many were cut. */
   readonly cuts: number
 }
 
 export async function databaseProxy(t: Cleanup, url: string): Promise<DatabaseProxy> {
-  const target = new URL(url)
+  let target = new URL(url)
   const sockets = new Set<Socket>()
+  const silencers = new Set<() => void>()
   const state = { cut: null as Cut | null, every: 1, commits: 0, cuts: 0 }
 
   const server = createServer((client) => {
+    let silent = false
     const upstream = connect({ host: target.hostname, port: Number(target.port) })
     for (const socket of [client, upstream]) {
       sockets.add(socket)
@@ -33,17 +37,23 @@ export async function databaseProxy(t: Cleanup, url: string): Promise<DatabasePr
       socket.on('error', () => {})
       socket.on('close', () => {
         sockets.delete(socket)
-        client.destroy()
+        if (!silent) client.destroy()
         upstream.destroy()
       })
     }
     let deaf = false
+    silencers.add(() => {
+      silent = true
+      upstream.destroy()
+    })
     upstream.on('data', (data) => {
+      if (silent) return
       if (deaf) client.destroy()
       else client.write(data)
     })
     const isCommit = commitFinder()
     client.on('data', (data) => {
+      if (silent) return
       const commits = isCommit(data) && state.cut !== null && ++state.commits % state.every === 0
       if (!commits) {
         upstream.write(data)
@@ -71,6 +81,12 @@ export async function databaseProxy(t: Cleanup, url: string): Promise<DatabasePr
   return {
     url: own.href,
     cutCommits: (cut, every = 1) => Object.assign(state, { cut, every, commits: 0 }),
+    switchTo: (url, old) => {
+      target = new URL(url)
+      if (old === 'cut') for (const socket of sockets) socket.destroy()
+      else for (const silence of silencers) silence()
+      silencers.clear()
+    },
     get cuts() {
       return state.cuts
     },

@@ -57,17 +57,23 @@ function onOwnServer(server: PostgresServer, name: string) {
   return { url, create }
 }
 
-/** Consumer groups contain the installation's id: two copies of one template must not share a group. */
+/** What `millrace adopt --clone` does: copies of one template are not one database. */
 async function giveIdentity(database: Database): Promise<void> {
-  await database.query('UPDATE millrace.installation SET id = gen_random_uuid()')
+  await database.query('SELECT millrace.adopt(true, true)')
 }
 
-function openDatabase(t: Cleanup, url: string, name: string): Database {
+/** A database that is there already, such as one on a copied server; not dropped afterwards. */
+export function databaseAt(t: Cleanup, url: string): Database {
+  return openDatabase(t, url, decodeURIComponent(new URL(url).pathname.slice(1)), false)
+}
+
+function openDatabase(t: Cleanup, url: string, name: string, drop = true): Database {
   const pool = new pg.Pool({ connectionString: url, max: 4, allowExitOnIdle: true })
   // A server that is killed ends idle sessions too; the next query says so.
   pool.on('error', () => {})
   afterwards(t, async () => {
     await pool.end()
+    if (!drop) return
     await administer(withPath(url, 'postgres'), `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`).catch(
       (error) => {
         // The test's own server is down: its data goes with it.

@@ -41,9 +41,9 @@ export class Ledger {
   readonly #db: Database
   readonly #brokers: string | undefined
   /** Next offset of each partition. Nobody else writes to the topic, so every offset is known beforehand. */
-  readonly #next: number[]
+  #next: number[]
   /** Offsets that are no row, by partition: tombstones, aborted messages, the markers of transactions. */
-  readonly #holes: number[][]
+  #holes: number[][]
   /** One send at a time. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -71,6 +71,14 @@ export class Ledger {
     const more = constraint ? `, ${constraint}` : ''
     await db.query(`CREATE TABLE ${table} (partition int, n bigint, body text${more})`)
     return new Ledger(db, topic, table, partitions, brokers)
+  }
+
+  /** The same topic as it is loaded in a copy of the database. */
+  in(db: Database): Ledger {
+    const other = new Ledger(db, this.topic, this.table, 0, this.#brokers)
+    other.#next = this.#next
+    other.#holes = this.#holes
+    return other
   }
 
   get total(): number {

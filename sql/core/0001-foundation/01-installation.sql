@@ -11,17 +11,123 @@ CREATE TABLE millrace.migration (
 );
 COMMENT ON TABLE millrace.migration IS 'Steps of this schema that have been applied.';
 
--- One row. What a daemon saw when it first connected tells a clone or a restore from the original.
+-- One row: what this database was when that was last recorded, at its installation, by a daemon, or by adopt().
 CREATE TABLE millrace.installation (
   singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
   id uuid NOT NULL DEFAULT gen_random_uuid(),
   system_identifier text,
   timeline integer,
   database text,
+  database_oid oid,
   installed_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE millrace.installation IS 'What this database is, so that a clone or a restored copy of it is noticed.';
 INSERT INTO millrace.installation DEFAULT VALUES;
+
+CREATE TABLE millrace.identity_history (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  recorded_at timestamptz NOT NULL DEFAULT now(),
+  reason text NOT NULL CHECK (reason IN ('installed', 'found', 'moved', 'clone')),
+  installation_id uuid NOT NULL,
+  system_identifier text,
+  timeline integer,
+  database text,
+  database_oid oid
+);
+COMMENT ON TABLE millrace.identity_history IS
+  'Each time the identity of this database was recorded: installed, found (by a daemon, such as a new timeline after a failover), moved or clone (by millrace adopt).';
+
+-- What tells this database from others. What a provider does not show is NULL, and so is the timeline of a standby.
+-- The timeline is that of the WAL being written: the control file names the new one only at the next checkpoint.
+CREATE FUNCTION millrace.identity(
+  OUT system_identifier text, OUT timeline integer, OUT database text, OUT database_oid oid
+)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  SELECT d.datname, d.oid INTO database, database_oid FROM pg_database AS d WHERE d.datname = current_database();
+  BEGIN
+    SELECT c.system_identifier::text INTO system_identifier FROM pg_control_system() AS c;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  BEGIN
+    IF NOT pg_is_in_recovery() THEN
+      timeline := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+END
+$$;
+COMMENT ON FUNCTION millrace.identity() IS 'What tells this database from others, as far as this role may see it.';
+
+-- The timeline is not compared: rows and positions are of one moment on every timeline (docs/operations.md).
+CREATE FUNCTION millrace.identity_difference() RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT nullif(concat_ws('; ',
+      CASE WHEN i.system_identifier <> coalesce(f.system_identifier, '') THEN
+        format('the system identifier was %s and is %s', i.system_identifier, coalesce(f.system_identifier, 'not shown'))
+      END,
+      CASE WHEN i.database <> f.database THEN format('the database was called %I and is called %I', i.database, f.database) END,
+      CASE WHEN i.database_oid <> f.database_oid THEN
+        format('the database had the oid %s and has %s', i.database_oid, f.database_oid)
+      END), '')
+  FROM millrace.installation AS i, millrace.identity() AS f
+$$;
+COMMENT ON FUNCTION millrace.identity_difference() IS
+  'What differs from the identity that was recorded, in words; NULL: nothing, this is the database that it was.';
+
+-- Records what this database is now. Says whether anything was another before.
+CREATE FUNCTION millrace.record_identity(reason text) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM FROM millrace.installation FOR UPDATE;
+  UPDATE millrace.installation AS i
+  SET system_identifier = f.system_identifier, timeline = coalesce(f.timeline, i.timeline), database = f.database,
+    database_oid = f.database_oid
+  FROM millrace.identity() AS f
+  WHERE reason = 'clone' OR (i.system_identifier, i.timeline, i.database, i.database_oid)
+    IS DISTINCT FROM (f.system_identifier, coalesce(f.timeline, i.timeline), f.database, f.database_oid);
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  INSERT INTO millrace.identity_history (reason, installation_id, system_identifier, timeline, database, database_oid)
+  SELECT record_identity.reason, i.id, i.system_identifier, i.timeline, i.database, i.database_oid
+  FROM millrace.installation AS i;
+  RETURN true;
+END
+$$;
+COMMENT ON FUNCTION millrace.record_identity(text) IS
+  'Records what this database is now; false when that was recorded already. For the role that owns the schema.';
+SELECT millrace.record_identity('installed');
+
+-- Says what this database is, where it is not the one that was recorded. Daemons wait for it.
+CREATE FUNCTION millrace.adopt(is_clone boolean, keep_running boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF is_clone THEN
+    UPDATE millrace.installation SET id = gen_random_uuid();
+    IF NOT keep_running THEN
+      UPDATE millrace.consumer SET wanted = 'stopped' WHERE wanted <> 'stopped';
+    END IF;
+  END IF;
+  PERFORM millrace.record_identity(CASE WHEN is_clone THEN 'clone' ELSE 'moved' END);
+  -- Daemons of the database that this one was copied from.
+  DELETE FROM millrace.daemon AS d WHERE NOT EXISTS (
+    SELECT FROM pg_stat_activity AS a WHERE a.pid = d.backend_pid AND a.datname = current_database());
+  PERFORM pg_notify('millrace', '');
+END
+$$;
+COMMENT ON FUNCTION millrace.adopt(boolean, boolean) IS
+  'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
 
 -- Roles belong to the whole server: another database may have made this one already.
 DO $$
@@ -66,3 +172,5 @@ COMMENT ON FUNCTION millrace.is_admin() IS
 -- The program and the extensions' scripts ask which version is installed.
 GRANT USAGE ON SCHEMA millrace TO PUBLIC;
 GRANT SELECT ON millrace.migration TO PUBLIC;
+-- Whether the database is the one that it was, everybody may know.
+GRANT SELECT (system_identifier, timeline, database, database_oid) ON millrace.installation TO PUBLIC;

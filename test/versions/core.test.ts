@@ -1,0 +1,104 @@
+// Every supported major version is really run: the core of the suite, the very tests that run on the newest one,
+// and what only the owner of a server can do to it. The binaries are fetched once.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { binariesOf, otherMajorVersions } from '../../stack/postgres-versions.ts'
+import { StackProblem } from '../../stack/problem.ts'
+import type { Cleanup } from '../support/cleanup.ts'
+import { databaseFor } from '../support/database.ts'
+import { addBroker, promptDaemon, untilState } from '../support/flow.ts'
+import { Ledger } from '../support/ledger.ts'
+import { environment } from '../support/millrace.ts'
+import { ownedDatabase } from '../support/owned-database.ts'
+import { postgresFor, sharedServers, sharedServersVariable } from '../support/servers.ts'
+import { installTemplate } from '../support/template.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** By file, the beginnings of the names of the tests that are the core. */
+const core: Record<string, string[]> = {
+  'test/integration/consume.test.ts': ['text, csv and json flow', 'what document 000', 'what document 001'],
+  'test/integration/targets.test.ts': ['generated columns, identities and defaults'],
+  'test/integration/poison.test.ts': ['a wrong type, found by COPY'],
+  'test/integration/roles.test.ts': ['a daemon without superuser'],
+  'test/integration/retry.test.ts': ['F07 what the database sets for everybody else'],
+  'test/faults/crash.test.ts': ['F01 kill -9 before COMMIT'],
+  'test/sql/install.test.ts': ['millrace install installs as a plain owner'],
+}
+
+for (const major of otherMajorVersions) {
+  test(`PostgreSQL ${major}: install, consume, fail, rights, kill -9, restart`, async (t) => {
+    let binaries: string
+    try {
+      binaries = await binariesOf(major)
+    } catch (error) {
+      if (!(error instanceof StackProblem)) throw error
+      t.skip(`the binaries of PostgreSQL ${major} are not to be had: ${error.message}`)
+      return
+    }
+    const server = await postgresFor(t, { binaries, settings: { fsync: 'off' } })
+    const servers = { ...sharedServers(), databaseUrl: server.url, template: await installTemplate(server) }
+    await passes(servers)
+
+    const db = await databaseFor(t, { server })
+    const { rows } = await db.query("SELECT current_setting('server_version_num')::int / 10000 AS major")
+    assert.equal(rows[0].major, major)
+    await addBroker(db)
+    const ledger = await Ledger.open(t, db)
+    await ledger.begin({ parallelism: 2 })
+    const daemon = await promptDaemon(t, db)
+    await ledger.produce(5000)
+    await ledger.untilLoaded(1)
+    await server.kill()
+    await server.start()
+    await ledger.produce(1000)
+    await ledger.untilWhole()
+    await untilState(db, ledger.topic, 'running')
+    assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+    await identityIsSeen(t, server)
+  })
+}
+
+/** The core on these servers. */
+async function passes(servers: object): Promise<void> {
+  const names = Object.values(core).flat()
+  const child = spawn(
+    process.execPath,
+    [
+      ...['--test', '--test-concurrency=2', '--test-reporter=tap'],
+      ...names.map((name) => `--test-name-pattern=^${name}`),
+      ...Object.keys(core),
+    ],
+    {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: environment({ [sharedServersVariable]: JSON.stringify(servers) }),
+    },
+  )
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => (output += text))
+  child.stderr.setEncoding('utf8').on('data', (text) => (output += text))
+  const code = await new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', resolve)
+  })
+  const passed = Number(/^# pass (\d+)$/m.exec(output)?.[1])
+  const failures = output.split('\n').filter((line) => /^ *not ok/.test(line))
+  assert.equal(code, 0, `${failures.join('\n')}\n${output.slice(-8000)}`)
+  assert.ok(passed >= names.length, `${passed} of ${names.length} tests were found`)
+}
+
+/** A daemon's role that is no superuser sees what tells its database from others. */
+async function identityIsSeen(t: Cleanup, server: Awaited<ReturnType<typeof postgresFor>>): Promise<void> {
+  const { as, roles, database } = await ownedDatabase(t, { server: { server } })
+  const owner = await as(roles.owner)
+  const { rows } = await owner.run('SELECT * FROM millrace.identity()')
+  const control = await database.query(
+    'SELECT system_identifier::text, timeline_id FROM pg_control_system(), pg_control_checkpoint()',
+  )
+  assert.equal(rows[0]!.system_identifier, control.rows[0].system_identifier)
+  assert.equal(rows[0]!.timeline, control.rows[0].timeline_id)
+  assert.equal(await owner.value('SELECT millrace.identity_difference()'), null)
+}
