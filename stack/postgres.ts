@@ -234,6 +234,8 @@ class Server implements PostgresServer {
   async kill(): Promise<void> {
     const postmaster = this.#process
     if (!postmaster?.running) return
+    // a backend that is forked after its siblings were counted would live on, and keep the shared memory
+    postmaster.signal('SIGSTOP')
     const backends = await childrenOf(postmaster.pid)
     postmaster.signal('SIGKILL')
     for (const pid of backends) {
