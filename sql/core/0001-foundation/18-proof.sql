@@ -33,8 +33,8 @@ $$;
 COMMENT ON FUNCTION millrace.merge_batches(interval) IS
   'Merges batches of a partition that follow each other; returns how many rows went. The daemon calls it.';
 
--- The commits of a partition in their order have to join: each begins where the one before it ended, and the position is where
--- the last one ended. A jump that was wanted is listed as what it is and is no problem.
+-- The commits of a partition in their order have to join: each begins where those before it had come to, and the position is where
+-- the last one ended. A jump that was wanted is listed as what it is and is no problem; from there it goes on anew.
 CREATE FUNCTION millrace.verify(consumer bigint)
 RETURNS TABLE (partition integer, finding text, problem boolean, from_offset bigint, to_offset bigint, found_at timestamptz)
 LANGUAGE plpgsql STABLE
@@ -51,19 +51,32 @@ BEGIN
     UNION ALL
     SELECT p.partition, NULL, 'position', p.next_offset, p.next_offset, p.moved_at
     FROM millrace.position AS p WHERE p.consumer_id = consumer
+  ), numbered AS (
+    SELECT s.*, s.kind IN ('start', 'seek', 'gap') AS jumps,
+      (s.kind = 'load' AND lag(s.kind) OVER w = 'load' AND lag(s.ends) OVER w = s.begins) IS NOT TRUE AS anew
+    FROM steps AS s WINDOW w AS (PARTITION BY s.part ORDER BY s.place NULLS LAST)
+  ), placed AS (
+    SELECT n.*, count(*) FILTER (WHERE n.anew) OVER w AS run, count(*) FILTER (WHERE n.jumps) OVER w AS stretch
+    FROM numbered AS n WINDOW w AS (PARTITION BY n.part ORDER BY n.place NULLS LAST)
+  ), runs AS (
+    -- loads that join are one, as they are once they have been merged
+    SELECT p.part, p.run, p.stretch, p.kind, p.jumps, min(p.begins) AS begins, max(p.ends) AS ends, max(p.committed_at) AS committed_at
+    FROM placed AS p GROUP BY 1, 2, 3, 4, 5
+  ), reached AS (
+    SELECT r.*, CASE WHEN r.jumps THEN r.ends ELSE max(r.ends) OVER (PARTITION BY r.part, r.stretch ORDER BY r.run) END AS reach FROM runs AS r
   ), joined AS (
-    SELECT s.*, lag(s.ends) OVER (PARTITION BY s.part ORDER BY s.place NULLS LAST) AS before FROM steps AS s
+    -- before: how far it had come since it last jumped
+    SELECT r.*, lag(r.reach) OVER (PARTITION BY r.part ORDER BY r.run) AS before FROM reached AS r
   )
-  SELECT f.part, f.finding, f.problem, f.begins, f.ends, f.committed_at FROM joined AS j CROSS JOIN LATERAL (
-    -- Where reading begins anew is free; anything else goes on from where it stood.
-    SELECT j.part, CASE WHEN j.begins > j.before THEN 'missing' ELSE 'doubled' END, true,
-        least(j.begins, j.before), CASE WHEN j.begins > j.before THEN j.begins WHEN j.kind = 'load' THEN least(j.before, j.ends) ELSE j.before END,
-        j.committed_at, 1
-      WHERE j.begins <> j.before AND j.kind <> 'start'
+  SELECT j.part, f.finding, f.problem, f.begins, f.ends, j.committed_at FROM joined AS j CROSS JOIN LATERAL (
+    SELECT 'missing', true, j.before, j.begins, 1 WHERE j.begins > j.before AND j.kind <> 'start'
     UNION ALL
-    SELECT j.part, j.kind, false, j.begins, j.ends, j.committed_at, 2 WHERE j.kind IN ('start', 'seek', 'gap')
-  ) AS f (part, finding, problem, begins, ends, committed_at, number)
-  ORDER BY f.part, j.place NULLS LAST, f.number;
+    SELECT 'doubled', true, j.begins, CASE j.kind WHEN 'load' THEN least(j.before, j.ends) ELSE j.before END, 1
+      WHERE j.begins < j.before AND NOT j.jumps
+    UNION ALL
+    SELECT j.kind, false, j.begins, j.ends, 2 WHERE j.jumps
+  ) AS f (finding, problem, begins, ends, number)
+  ORDER BY j.part, j.run, f.number;
 END
 $$;
 COMMENT ON FUNCTION millrace.verify(bigint) IS
