@@ -7,14 +7,14 @@ export interface Outage {
   /** The same for everybody who meets the same. */
   name: string
   message: string
-  /** Whether it concerns more than the consumer that met it. */
-  shared: boolean
+  /** Whether it matters whose consumer met it. */
+  personal: boolean
 }
 
 export const postgresAway: Outage = {
   name: 'PostgreSQL',
   message: 'PostgreSQL is away; trying again',
-  shared: true,
+  personal: false,
 }
 
 /** What is wrong with a cluster, whichever of its topics is read. */
@@ -31,17 +31,16 @@ const socketCodes: readonly string[] = ['ECONNRESET', 'ECONNREFUSED', 'EPIPE', '
 
 /** @param consumer that met the error, in words */
 export function outageOf(error: unknown, code: string, cluster: string, consumer: string): Outage {
-  const inner = isMillraceError(error, 'group-lost') ? error.cause : error
+  const lost = isMillraceError(error, 'group-lost')
+  const inner = lost ? error.cause : error
   if (isMillraceError(inner) && clusterCodes.includes(inner.code)) {
-    const away = inner.code === 'kafka-unreachable'
-    return {
-      name: `Kafka cluster ${cluster}: ${inner.code}`,
-      message: away ? 'Kafka is away; trying again' : 'trying again',
-      shared: true,
-    }
+    const message = inner.code === 'kafka-unreachable' ? 'Kafka is away; trying again' : 'trying again'
+    return { name: `Kafka cluster ${cluster}: ${inner.code}`, message, personal: false }
   }
+  // A coordinator that was away has forgotten all its members.
+  if (lost) return { name: `Kafka cluster ${cluster}: ${code}`, message: 'trying again', personal: true }
   if (isPostgresAway(error)) return postgresAway
-  return { name: `${consumer}: ${code}`, message: 'trying again', shared: false }
+  return { name: `${consumer}: ${code}`, message: 'trying again', personal: true }
 }
 
 function isPostgresAway(error: unknown): boolean {
