@@ -54,12 +54,13 @@ function isPostgresAway(error: unknown): boolean {
 export class Outages {
   readonly #affected = new Map<string, Set<string>>()
 
-  /** @returns whether it is news: nobody else is affected yet */
+  /** @returns whether it is news: nobody was affected yet */
   begin({ name }: Outage, who: string): boolean {
     const affected = this.#affected.get(name) ?? new Set()
     this.#affected.set(name, affected)
+    const news = affected.size === 0
     affected.add(who)
-    return affected.size === 1
+    return news
   }
 
   /** @returns the names of those outages that nobody is affected by any more */
