@@ -62,9 +62,12 @@ export class Installation {
   }
 
   async #findsExtension(): Promise<boolean> {
-    const sql = `SELECT FROM pg_available_extensions WHERE name = 'pipeline_kafka'`
-    const allowed = `SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper`
-    return (await this.#client.query(`${sql} AND EXISTS (${allowed})`)).rows.length > 0
+    const { rows } = await this.#client.query(
+      `SELECT FROM pg_available_extensions JOIN pg_available_extension_versions AS v USING (name)
+        WHERE name = 'pipeline_kafka' AND v.version = default_version AND NOT v.superuser
+          AND has_database_privilege(current_database(), 'CREATE')`,
+    )
+    return rows.length > 0
   }
 
   async #run(sql: string, say: Say): Promise<void> {

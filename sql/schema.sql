@@ -956,7 +956,7 @@ BEGIN
     PERFORM millrace.check_topic(begin_consumer.topic);
   END IF;
   LOOP
-    SELECT c.id, c.wanted, EXISTS (
+    SELECT c.id, c.wanted, c AS stored, EXISTS (
       SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version) AS failed
     INTO consumer FROM millrace.consumer AS c
     WHERE c.cluster = begin_consumer.cluster AND c.topic IS NOT DISTINCT FROM begin_consumer.topic
@@ -964,6 +964,7 @@ BEGIN
       AND c.target_schema = begin_consumer.target_schema AND c.target_name IS NOT DISTINCT FROM begin_consumer.target_name
     FOR NO KEY UPDATE;
     IF FOUND AND consumer.wanted = 'running' AND NOT consumer.failed THEN
+      PERFORM millrace.check_given(consumer.stored, options);
       RAISE WARNING 'topic % is already being consumed into %', coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
         millrace.target_shown(begin_consumer.target_schema, begin_consumer.target_name)
         USING DETAIL = 'code: already-running', HINT = 'Nothing was changed. End it first to change its options.';
@@ -1198,10 +1199,7 @@ DECLARE
   unversioned constant text[] := ARRAY['wanted', 'version', 'start_pending', 'located_at', 'way', 'way_reason', 'warning',
     'dead_letters_expired', 'created_at', 'changed_at'];
 BEGIN
-  NEW.delimiter := CASE
-    WHEN NEW.format = 'json' THEN NULL
-    WHEN NEW.delimiter = '\t' THEN E'\t'
-    ELSE NEW.delimiter END;
+  NEW.delimiter := millrace.delimiter_of(NEW);
   IF NEW.topic_pattern IS NULL THEN
     PERFORM millrace.check_topic(NEW.topic);
   ELSIF NEW.topic IS NOT NULL THEN
@@ -1266,6 +1264,21 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_failing(millrace.consumer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_given(c millrace.consumer, options jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  given millrace.consumer := jsonb_populate_record(c, options);
+BEGIN
+  given.delimiter := millrace.delimiter_of(given);
+  PERFORM millrace.check_options(given);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_given(millrace.consumer,jsonb) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_insert(target_schema text, target_name text, owner regrole)
  RETURNS void
@@ -1893,6 +1906,17 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.deferring_code(oid[],oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.delimiter_of(c millrace.consumer)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN c.format = 'json' THEN NULL WHEN c.delimiter = '\t' THEN E'\t' ELSE c.delimiter END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.delimiter_of(millrace.consumer) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.dialect_options(format text, delimiter text, quote text, escape text, batchsize integer, maxbytes integer, parallelism integer, start_offset bigint, group_id text, timeout integer)
  RETURNS jsonb
@@ -3239,10 +3263,27 @@ AS $function$
 DECLARE
   consumer record;
   started bigint := 0;
+  running bigint := 0;
   problem text;
   why text;
   advice text;
 BEGIN
+  PERFORM millrace.check_given(jsonb_populate_record(NULL::millrace.consumer, '{"batchsize": 1, "maxbytes": 1, "parallelism": 1,
+      "timeout": 1, "on_error": "stop", "on_offset_gap": "stop", "dead_letter_limit": 1, "mode": "insert", "unknown_keys": "ignore",
+      "missing_keys": "default"}'),
+    -- Without a format, one and a quote that leave the most delimiters.
+    jsonb_build_object('format', lower(coalesce(format, 'csv')), 'delimiter', delimiter,
+        'quote', CASE WHEN delimiter = '"' AND lower(coalesce(format, 'csv')) = 'csv' THEN '''' END)
+      || jsonb_strip_nulls(jsonb_build_object('parallelism', parallelism)));
+  IF num_nonnulls(parallelism, format, delimiter) > 0 THEN
+    SELECT count(*) INTO running FROM millrace.consumer AS c
+    WHERE c.cluster = start_consumers.cluster AND c.wanted = 'running' AND c.parent_id IS NULL AND NOT EXISTS (
+      SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version);
+  END IF;
+  IF running > 0 THEN
+    RAISE WARNING 'consumers that are running already: %', running
+      USING DETAIL = 'code: already-running', HINT = 'Nothing was changed of them. End them first to change their options.';
+  END IF;
   FOR consumer IN
     SELECT c.id, coalesce(c.topic, c.topic_pattern) AS topic, c.target_schema, c.target_name FROM millrace.consumer AS c
     WHERE c.cluster = start_consumers.cluster AND (c.wanted = 'stopped' OR EXISTS (
@@ -3465,6 +3506,12 @@ BEGIN
     RETURN;
   ELSIF target_schema IN ('pg_catalog', 'information_schema', 'pg_toast', 'millrace') THEN
     RETURN QUERY SELECT 'relation-catalog', format('%s belongs to a catalog', shown);
+    RETURN;
+  -- such as those of the dialects, which write what the daemon goes by
+  ELSIF target.relkind = 'v' AND EXISTS (SELECT FROM pg_class AS c
+    WHERE c.oid IN (SELECT millrace.written_relations(target.oid)) AND c.relnamespace = 'millrace'::regnamespace)
+  THEN
+    RETURN QUERY SELECT 'relation-catalog', format('%s is a view of schema millrace', shown);
     RETURN;
   ELSIF target.relpersistence = 't' THEN
     RETURN QUERY SELECT 'relation-temporary', format('%s is temporary', shown);

@@ -248,8 +248,8 @@ const daemonCodes = {
   'carriage-return': {
     origin: 'daemon',
     message:
-      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has a carriage return that ends no line[: {reason}]',
-    hint: 'COPY would take it for a line end. Let the producer write it as \\r, or begin again with a start_offset past the message.',
+      'the message[ at offset {offset}][ of topic {topic}][ partition {partition}] has a carriage return that ends no line',
+    hint: 'COPY would take it for a line end. Let the producer write it as \\r (text) or inside quotes (csv), or begin again with a start_offset past the message.',
   },
   'json-no-columns': {
     origin: 'daemon',
@@ -353,8 +353,8 @@ const daemonCodes = {
   'start-offset-clamped': {
     origin: 'daemon',
     message:
-      'start_offset {wanted} is outside what is there[ in partition {partition}][, reading starts at {offset}]',
-    hint: 'A warning: the partition holds no such offset, so the nearest one was taken.',
+      'start_offset {wanted} is outside what is there[ in partition {partition}][, reading starts at {offset}][: {reason}]',
+    hint: 'A warning: there is no such offset, so the nearest one was taken.',
   },
   'start-partition-missing': {
     origin: 'daemon',

@@ -50,6 +50,8 @@ export interface KafkaServer {
   kill(): Promise<void>
   /** Again, on the same ports with the same data. */
   start(): Promise<void>
+  /** Resolves when the process that runs now has ended, however it came to that. */
+  whenEnded(): Promise<void>
   /** Ends the broker at once and removes everything it wrote. */
   remove(): Promise<void>
 }
@@ -115,6 +117,10 @@ export class Server implements KafkaServer {
   pid(): number {
     if (!this.#process?.running) throw new Error('Kafka is down')
     return this.#process.pid
+  }
+
+  async whenEnded(): Promise<void> {
+    await this.#process?.whenEnded()
   }
 
   async configure(seat: Seat): Promise<void> {

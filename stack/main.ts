@@ -1,6 +1,6 @@
 // npm run stack -- --env-file FILE [--security VARIANT,...]: the file appears when both servers answer,
-// complete at once, and the servers run until SIGTERM or Ctrl-C.
-import { renameSync, rmSync, writeFileSync } from 'node:fs'
+// complete at once, and goes when the servers do. They run until SIGTERM or Ctrl-C.
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { programArguments } from './arguments.ts'
@@ -8,6 +8,9 @@ import { type SecurityVariant, securityVariants } from './kafka-security.ts'
 import { reportAndExit, StackProblem } from './problem.ts'
 import { shutdownBySignal } from './shutdown.ts'
 import { type Stack, startStack } from './stack.ts'
+
+const usage = `npm run stack -- [--env-file FILE] [--security VARIANT,...]
+VARIANT: all, ${securityVariants.join(', ')}`
 
 const shutdown = shutdownBySignal()
 try {
@@ -26,8 +29,8 @@ async function main(): Promise<void> {
   const stack = await shutdown.unlessRequested(startStack({ kafka: { security, say: console.log } }))
   // Keeps this process alive: the servers alone do not.
   const alive = setInterval(() => {}, 60_000)
+  const variables = environmentOf(stack)
   if (!shutdown.signal.aborted) {
-    const variables = environmentOf(stack)
     if (path) writeAtOnce(path, variables)
     console.log(`\nPostgreSQL  ${stack.postgres.url}\n            data ${stack.postgres.dataDirectory}`)
     console.log(`            log  ${stack.postgres.logFile}`)
@@ -38,9 +41,12 @@ async function main(): Promise<void> {
     }
     if (path) console.log(`written to  ${path}`)
     console.log('\nCtrl-C stops both and removes what they wrote')
+    sayWhenEnded('PostgreSQL', stack.postgres)
+    sayWhenEnded('Kafka', stack.kafka)
     await shutdown.requested
   }
   console.log('stopping')
+  if (path) removeOwn(path, variables)
   await stack.remove()
   clearInterval(alive)
   // The channel to the bootstrap script would otherwise be all that is left.
@@ -51,8 +57,16 @@ function readArguments(): { envFile: string | undefined; security: SecurityVaria
   try {
     const { values } = parseArgs({
       args: programArguments(),
-      options: { 'env-file': { type: 'string' }, security: { type: 'string', multiple: true } },
+      options: {
+        'env-file': { type: 'string' },
+        security: { type: 'string', multiple: true },
+        help: { type: 'boolean', short: 'h' },
+      },
     })
+    if (values.help) {
+      console.log(usage)
+      process.exit(0)
+    }
     const asked = (values.security ?? []).flatMap((value) => value.split(','))
     const named = asked.flatMap((name) => (name === 'all' ? securityVariants : [name]))
     const wanted = named.filter((name) => name !== 'plaintext')
@@ -60,9 +74,7 @@ function readArguments(): { envFile: string | undefined; security: SecurityVaria
     if (unknown.length > 0) throw new Error(`no security variant '${unknown[0]}'`)
     return { envFile: values['env-file'], security: wanted as SecurityVariant[] }
   } catch (error) {
-    throw new StackProblem(
-      `${(error as Error).message}\nnpm run stack -- [--env-file FILE] [--security VARIANT,...]\nVARIANT: all, ${securityVariants.join(', ')}`,
-    )
+    throw new StackProblem(`${(error as Error).message}\n${usage}`)
   }
 }
 
@@ -77,10 +89,31 @@ function environmentOf({ postgres, kafka }: Stack): Record<string, string> {
   return variables
 }
 
+/** The other one goes on: there may be something to look at. */
+function sayWhenEnded(name: string, server: { logFile: string; whenEnded(): Promise<void> }): void {
+  void server.whenEnded().then(() => {
+    if (!shutdown.signal.aborted) console.error(`${name} has ended; its log is ${server.logFile}`)
+  })
+}
+
+/** Not what a later run has put there. */
+function removeOwn(path: string, variables: Record<string, string>): void {
+  try {
+    if (readFileSync(path, 'utf8') === linesOf(variables)) rmSync(path)
+  } catch {
+    // Somebody removed it.
+  }
+}
+
+function linesOf(variables: Record<string, string>): string {
+  return Object.entries(variables)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('')
+}
+
 /** Whoever waits for the file reads all of it: it is renamed into place. */
 function writeAtOnce(path: string, variables: Record<string, string>): void {
   const draft = `${path}.${process.pid}`
-  const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`)
-  writeFileSync(draft, lines.join(''), { mode: 0o600 })
+  writeFileSync(draft, linesOf(variables), { mode: 0o600 })
   renameSync(draft, path)
 }

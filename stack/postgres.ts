@@ -46,6 +46,8 @@ export interface PostgresServer {
   start(): Promise<void>
   /** Brings the copy of the project's extension files up to date where PostgreSQL cannot read the originals. */
   refreshExtensions(): Promise<void>
+  /** Resolves when the process that runs now has ended, however it came to that. */
+  whenEnded(): Promise<void>
   /** Ends the server at once and removes everything it wrote. */
   remove(): Promise<void>
 }
@@ -111,6 +113,10 @@ class Server implements PostgresServer {
   pid(): number {
     if (!this.#process?.running) throw new Error('PostgreSQL is down')
     return this.#process.pid
+  }
+
+  async whenEnded(): Promise<void> {
+    await this.#process?.whenEnded()
   }
 
   /** Everything that is done once: binaries, data directory, extension files. */

@@ -66,6 +66,11 @@ export class ServerProcess {
     if (this.#running) process.kill(this.pid, signal)
   }
 
+  /** Resolves when the process has ended, however it came to that. */
+  whenEnded(): Promise<void> {
+    return this.#ended
+  }
+
   /** True once the process has ended, false when the deadline came first. */
   async ended(deadlineMs: number): Promise<boolean> {
     // The child does not keep this process alive; this timer does, for as long as somebody waits.

@@ -151,7 +151,7 @@ COMMENT ON COLUMN pipeline_kafka.offsets.partition IS 'Partition of its topic.';
 COMMENT ON COLUMN pipeline_kafka.offsets."offset" IS 'The last offset that was read and committed.';
 
 CREATE OR REPLACE VIEW pipeline_kafka.consumer_lag WITH (security_barrier = true) AS
-SELECT l.consumer_id, c.group_id, c.topic, l.partition, l.next_offset AS "offset", l.high_watermark, l.lag
+SELECT l.consumer_id, c.group_id, c.topic, l.partition, l.next_offset AS "offset", l.high_watermark, l.lag, l.age
 FROM millrace.lag AS l JOIN pipeline_kafka.consumers AS c ON c.id = l.consumer_id;
 COMMENT ON VIEW pipeline_kafka.consumer_lag IS 'How far each consumer is behind in each partition, by the daemon''s last report.';
 COMMENT ON COLUMN pipeline_kafka.consumer_lag.consumer_id IS 'Number of the consumer.';
@@ -161,6 +161,7 @@ COMMENT ON COLUMN pipeline_kafka.consumer_lag.partition IS 'Partition of the top
 COMMENT ON COLUMN pipeline_kafka.consumer_lag."offset" IS 'Offset of the next message to read.';
 COMMENT ON COLUMN pipeline_kafka.consumer_lag.high_watermark IS 'Offset after the last message; NULL: not reported yet.';
 COMMENT ON COLUMN pipeline_kafka.consumer_lag.lag IS 'Messages not read yet; NULL: not reported yet.';
+COMMENT ON COLUMN pipeline_kafka.consumer_lag.age IS 'How long ago a daemon last looked.';
 
 CREATE OR REPLACE FUNCTION pipeline_kafka.change_broker() RETURNS trigger
 LANGUAGE plpgsql

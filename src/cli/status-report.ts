@@ -5,9 +5,6 @@ import { errorCodes, isErrorCode, MillraceError } from '../errors.ts'
 import type { ConsumerStatus, PartitionStatus, Status } from '../postgres/status.ts'
 import { type Column, plain, table } from './table.ts'
 
-// Watermarks older than this are said to be old. Milliseconds; daemons report every second.
-const oldReport = 15_000
-
 const columns: readonly Column[] = [
   { title: 'CLUSTER', align: 'left' },
   { title: 'TOPIC', align: 'left' },
@@ -18,21 +15,12 @@ const columns: readonly Column[] = [
   { title: 'POSITION', align: 'right' },
   { title: 'END', align: 'right' },
   { title: 'LAG', align: 'right' },
+  { title: 'SEEN', align: 'right' },
 ]
 
-export function statusText(
-  { daemonConnected, identityChanged, consumers }: Status,
-  now: Date = new Date(),
-): string {
+export function statusText({ daemonConnected, identityChanged, consumers }: Status): string {
   const lines = consumers.length === 0 ? ['No consumers.'] : table(columns, consumers.flatMap(rowsOf))
   for (const consumer of consumers) lines.push(...remarksOn(consumer))
-  const reports = consumers.flatMap(({ partitions }) =>
-    partitions.flatMap(({ reportedAt }) => reportedAt ?? []),
-  )
-  const oldest = Math.min(...reports.map((at) => at.getTime()))
-  if (now.getTime() - oldest > oldReport && oldest !== Infinity) {
-    lines.push('', `END and LAG are as old as ${new Date(oldest).toISOString()}.`)
-  }
   if (identityChanged !== null) {
     const { message, hint } = new MillraceError('identity-changed', { reason: identityChanged })
     lines.push('', plain(`identity-changed: ${message}`), `  hint: ${hint}`)
@@ -44,13 +32,24 @@ export function statusText(
 function rowsOf(consumer: ConsumerStatus): string[][] {
   const { cluster, topic, target, state, rowsPerSecond, partitions, lag } = consumer
   const first = [cluster, topic, target, state, rowsPerSecond === null ? '-' : rowsPerSecond.toFixed(1)]
-  if (partitions.length === 0) return [[...first, '-', '-', '-', lag ?? '-']]
+  if (partitions.length === 0) return [[...first, '-', '-', '-', lag ?? '-', '-']]
   const rest = first.map(() => '')
   return partitions.map((partition, index) => [...(index === 0 ? first : rest), ...cellsOf(partition)])
 }
 
-function cellsOf({ partition, position, high, lag }: PartitionStatus): string[] {
-  return [String(partition), position, high ?? '-', lag ?? '-']
+function cellsOf({ partition, position, high, lag, age }: PartitionStatus): string[] {
+  return [String(partition), position, high ?? '-', lag ?? '-', age === null ? '-' : `${ageOf(age)} ago`]
+}
+
+/** In the largest unit that it fills twice, so that no more than half of it is cut off. */
+function ageOf(seconds: number): string {
+  const units = [
+    ['d', 86_400],
+    ['h', 3600],
+    ['m', 60],
+  ] as const
+  const [unit, length] = units.find(([, length]) => seconds >= 2 * length) ?? ['s', 1]
+  return `${Math.max(0, Math.floor(seconds / length))}${unit}`
 }
 
 function remarksOn({ topic, target, state, error, warning }: ConsumerStatus): string[] {

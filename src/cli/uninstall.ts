@@ -2,7 +2,7 @@
 // something of theirs depends on the schema nothing is removed at all.
 
 import { removeDialects } from '../postgres/dialect.ts'
-import { changing, removeSchema } from '../postgres/schema.ts'
+import { changing, refuseNewer, removeSchema } from '../postgres/schema.ts'
 import { parseOptions } from './command.ts'
 import { commands } from './commands.ts'
 import { print, withDatabase } from './database-command.ts'
@@ -13,6 +13,7 @@ export async function uninstall(args: string[], env: NodeJS.ProcessEnv): Promise
   return withDatabase('uninstall', options, env, async (client) => {
     const removed = await changing(client, async ({ owner, version }) => {
       if (version === null || owner === null) return null
+      refuseNewer(version)
       const counts = await client.query<{
         daemon: boolean
         adminRole: boolean

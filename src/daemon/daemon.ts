@@ -15,6 +15,7 @@ import type { ClusterAccess } from '../kafka/access.ts'
 import { ResponsePool } from '../kafka/response-pool.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
+import { Outages, postgresAway } from '../pipeline/outage.ts'
 import { Session } from '../postgres/session.ts'
 import { SessionPool } from '../postgres/session-pool.ts'
 import { SharedSession } from '../postgres/shared-session.ts'
@@ -25,7 +26,7 @@ import { checkRole, isSuperuser, matchSchema, readInstance } from './identity.ts
 import { Reports } from './reports.ts'
 import { TopicPatterns } from './topic-patterns.ts'
 import { Vitals } from './vitals.ts'
-import { readWatermarks } from './watcher.ts'
+import { readWatermarks, Watcher } from './watcher.ts'
 import { Whereabouts } from './whereabouts.ts'
 
 /** Held, shared, by every connected daemon: SQL looks for it to tell whether one is there. */
@@ -33,9 +34,6 @@ const presenceLock = 'SELECT pg_catalog.pg_try_advisory_lock_shared(1298756723, 
 
 /** Of the connections allowed, one listens and one serves the short statements. */
 const ownConnections = 2
-
-/** Topics that nobody consumes are looked at so many at a time. */
-const mostWatched = 4
 
 interface Running {
   pipeline: Pipeline
@@ -78,13 +76,12 @@ class Daemon {
   readonly #reports: Reports
   readonly #vitals: Vitals
   readonly #bell = new Bell()
-  readonly #watching = new Set<string>()
+  readonly #outages = new Outages()
+  readonly #watcher = new Watcher()
   readonly #patterns: TopicPatterns
   #brokers = new Map<string, string[]>()
   #console: ConsoleServer | null = null
   readonly #whereabouts: Whereabouts
-  /** What was last said to keep it from PostgreSQL. */
-  #away: string | null = null
   #ended = Promise.withResolvers<void>()
 
   constructor(config: Config, log: Logger) {
@@ -136,13 +133,14 @@ class Daemon {
           if (this.#stop.signal.aborted) break
           this.#vitals.noteTrouble(error)
           if (isFatal(error)) throw error
-          this.#sayAway(error, backoff.attempts === 0)
+          this.#sayAway(error)
           await setTimeout(backoff.next(), undefined, { signal: this.#stop.signal }).catch(() => {})
         }
       }
     } finally {
       this.#stop.abort()
       this.#vitals.noteStopping()
+      this.#watcher.stop()
       await this.#stopAll()
       await reporting
       await this.#reports.unregister().catch(() => {})
@@ -154,10 +152,10 @@ class Daemon {
   }
 
   /** Once for each thing that is wrong. */
-  #sayAway(error: unknown, isFirst: boolean): void {
-    const code = isMillraceError(error) ? error.code : null
-    if (isFirst || code !== this.#away) this.#log.warn({ err: error }, 'PostgreSQL is away; trying again')
-    this.#away = code
+  #sayAway(error: unknown): void {
+    const other = isMillraceError(error) && error.code !== 'database-unreachable' ? error.code : null
+    const outage = other ? { ...postgresAway, name: `PostgreSQL: ${other}` } : postgresAway
+    if (this.#outages.begin(outage, this.#id)) this.#log.warn({ err: error }, outage.message)
   }
 
   async stop(): Promise<void> {
@@ -250,6 +248,8 @@ class Daemon {
       'connected to PostgreSQL',
     )
     backoff.reset()
+    const over = this.#outages.end(this.#id)
+    if (over.length > 0) this.#log.info({ over }, 'recovered')
     if (await isSuperuser(session)) {
       this.#log.warn(
         'the daemon runs as a superuser; in production give it a role of its own (docs/security.md)',
@@ -277,7 +277,8 @@ class Daemon {
     }
     for (const { cluster, topic } of desired.watched) {
       const access = this.#accessOf(cluster)
-      if (access) void this.#watch(access, topic, `millrace.${installationId}.watch`)
+      if (!access) continue
+      this.#watcher.ask(cluster, topic, () => this.#look(access, topic, `millrace.${installationId}.watch`))
     }
     await this.#patterns.keep(desired.patterns)
   }
@@ -313,6 +314,7 @@ class Daemon {
       budget: this.#budget,
       responses: this.#responses,
       meter: this.#vitals.meterOf(spec),
+      outages: this.#outages,
       log: this.#log,
     })
     const ended = pipeline.run().then(async () => {
@@ -324,17 +326,11 @@ class Daemon {
     this.#running.set(spec.id, { pipeline, shape, brokers: brokers.join(' '), ended })
   }
 
-  /** One look at a time at each topic, however often somebody asks. */
-  async #watch(access: ClusterAccess, topic: string, groupId: string): Promise<void> {
-    const key = JSON.stringify([access.name, topic])
-    if (this.#watching.has(key) || this.#watching.size >= mostWatched) return
-    this.#watching.add(key)
+  async #look(access: ClusterAccess, topic: string, groupId: string): Promise<void> {
     try {
       await this.#reports.writeMarks(await readWatermarks(access, topic, groupId))
     } catch (error) {
       this.#log.debug({ err: error, topic }, 'the watermarks of a watched topic could not be read')
-    } finally {
-      this.#watching.delete(key)
     }
   }
 
@@ -350,7 +346,8 @@ class Daemon {
       if (reporters.length === 0 && quiet) continue
       try {
         await this.#reports.write(reporters, this.#config.daemon.reconcileInterval)
-        await Promise.all(pipelines.map((pipeline) => pipeline.mirrorOffsets()))
+        // not waited for: a broker that is silent must not keep the database from hearing that it is
+        for (const pipeline of pipelines) void pipeline.mirrorOffsets()
       } catch (error) {
         quiet = true
         this.#log.debug({ err: error }, 'the reports could not be written; tried again later')

@@ -12,7 +12,7 @@ export interface DesiredState {
   brokers: Map<string, string[]>
   /** What the columns of each consumer's relation are, by consumer; none where there is no relation. */
   shapes: Map<string, string>
-  /** Topics that somebody asked about and that no consumer reads. */
+  /** Topics to look at: somebody asked about them, or what is reported of a consumer's topic is old. */
   watched: { cluster: string; topic: string }[]
   /** Nothing runs for them. */
   resting: RestingConsumer[]
@@ -82,8 +82,19 @@ const shapesQuery = `
 const brokersQuery = `
   SELECT cluster, pg_catalog.array_agg(host ORDER BY host) AS hosts FROM millrace.broker GROUP BY cluster`
 
+/**
+ * Who reads says every ten seconds what it sees. Of a consumer that stopped, failed or waits for PostgreSQL nobody says it,
+ * and its lag would seem to stand still.
+ */
+const oldReport = '15 seconds'
+
 const watchedQuery = `
   SELECT w.cluster, w.topic FROM millrace.watched_topic AS w
    WHERE w.asked_at > pg_catalog.now() - interval '10 minutes'
      AND NOT EXISTS (SELECT FROM millrace.consumer AS c
-                      WHERE c.cluster = w.cluster AND c.topic = w.topic AND c.wanted = 'running')`
+                      WHERE c.cluster = w.cluster AND c.topic = w.topic AND c.wanted = 'running')
+  UNION
+  SELECT c.cluster, c.topic
+    FROM millrace.consumer AS c JOIN millrace.position AS p ON p.consumer_id = c.id
+    LEFT JOIN millrace.watermark AS w ON w.cluster = c.cluster AND w.topic = c.topic AND w.partition = p.partition
+   WHERE w.reported_at IS NULL OR w.reported_at < pg_catalog.now() - interval '${oldReport}'`

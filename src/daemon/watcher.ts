@@ -1,8 +1,38 @@
-// Topics that somebody asked about without consuming them: their watermarks are looked up while the question is
-// fresh. What fails is asked again the next time.
+// Topics that are looked at without being consumed: somebody asked about them, or a consumer of theirs does not read now
+// and its lag grows all the same. A few at a time, each in its turn; what fails is asked for again by the reconciler.
 
 import type { ClusterAccess } from '../kafka/access.ts'
 import { TopicClient } from '../kafka/topic-client.ts'
+
+const mostAtOnce = 4
+
+export class Watcher {
+  /** In the order in which they were asked for. */
+  readonly #waiting = new Map<string, () => Promise<void>>()
+  readonly #looking = new Set<string>()
+
+  /** @param look never rejects. One that waits for its turn or has it already is not looked at twice. */
+  ask(cluster: string, topic: string, look: () => Promise<void>): void {
+    const key = JSON.stringify([cluster, topic])
+    if (this.#waiting.has(key) || this.#looking.has(key)) return
+    this.#waiting.set(key, look)
+    if (this.#looking.size < mostAtOnce) void this.#work()
+  }
+
+  /** Those that wait are forgotten. */
+  stop(): void {
+    this.#waiting.clear()
+  }
+
+  async #work(): Promise<void> {
+    for (const [key, look] of this.#waiting) {
+      this.#waiting.delete(key)
+      this.#looking.add(key)
+      await look()
+      this.#looking.delete(key)
+    }
+  }
+}
 
 /** @returns rows of cluster, topic, partition, low, high, last stable offset; none for a topic that does not exist */
 export async function readWatermarks(

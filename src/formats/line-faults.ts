@@ -16,7 +16,7 @@ export const csvEndMarker: Fault = {
 
 export const textCarriageReturn: Fault = {
   code: 'carriage-return',
-  reason: 'it has a carriage return that ends no line: write it as \\r',
+  reason: 'it has a carriage return that ends no line',
 }
 
 export const csvCarriageReturn: Fault = {

@@ -1,8 +1,9 @@
 // What a consumer is doing and what hinders it, as SQL and the log show it. A trouble is said once, when it begins,
-// and once when it is over.
+// and once when it is over; that of a server, once for all consumers.
 
 import { MillraceError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { type Outages, outageOf } from '../pipeline/outage.ts'
 import { type State, transition } from '../pipeline/state.ts'
 import type { ConsumerSpec } from './consumer.ts'
 
@@ -20,13 +21,15 @@ const throttledFor = 5000
 export class Condition {
   readonly #spec: ConsumerSpec
   readonly #log: Logger
+  readonly #outages: Outages
   #state: State = 'starting'
   #trouble: { code: string; detail: string } | null = null
   #throttledUntil = 0
 
-  constructor(spec: ConsumerSpec, log: Logger) {
+  constructor(spec: ConsumerSpec, log: Logger, outages: Outages) {
     this.#spec = spec
     this.#log = log
+    this.#outages = outages
   }
 
   get state(): State {
@@ -40,6 +43,7 @@ export class Condition {
 
   enter(state: State): void {
     if (this.#state !== 'ended') this.#state = transition(this.#state, state)
+    if (state === 'ended') this.#outages.end(this.#spec.id)
   }
 
   /** Something is to come that is not there yet. */
@@ -53,7 +57,7 @@ export class Condition {
   troubled(error: unknown): void {
     const code = codeOf(error)
     const detail = error instanceof Error ? error.message : String(error)
-    if (this.#trouble?.code !== code) this.#log.warn({ err: error, ...this.#who }, 'trying again')
+    if (this.#trouble?.code !== code) this.#announce(error, code)
     this.#trouble = { code, detail }
     this.enter('retrying')
   }
@@ -61,8 +65,18 @@ export class Condition {
   recover(): void {
     if (!this.#trouble) return
     this.#trouble = null
-    this.#log.info(this.#who, 'recovered')
+    const over = this.#outages.end(this.#spec.id)
+    if (over.length > 0) this.#log.info({ over }, 'recovered')
+    else this.#log.debug(this.#who, 'recovered')
     if (this.#state === 'retrying') this.enter('running')
+  }
+
+  #announce(error: unknown, code: string): void {
+    const { id, cluster, topic, schema, name } = this.#spec
+    const outage = outageOf(error, code, cluster, `${topic} into ${schema}.${name}`)
+    if (this.#outages.begin(outage, id))
+      this.#log.warn({ err: error, ...(outage.personal && this.#who) }, outage.message)
+    else this.#log.debug({ code, ...this.#who }, 'trying again')
   }
 
   /** The broker asks for a pause. */

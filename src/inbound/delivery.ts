@@ -242,7 +242,8 @@ function decided(error: unknown): boolean {
     error instanceof TargetChanged ||
     error instanceof DefersCode ||
     error instanceof Damaged ||
-    error instanceof MillraceError
+    // no connection is to be had now, which says nothing about what was to be loaded
+    (error instanceof MillraceError && error.code !== 'database-unreachable')
   )
 }
 

@@ -5,7 +5,7 @@
 
 import type { Session } from '../postgres/session.ts'
 import type { ConsumerSpec } from './consumer.ts'
-import { type Asked, type Place, placesOf, type TopicBounds } from './start.ts'
+import { type Asked, type Place, placesOf, type TopicBounds, warningsWithoutTopic } from './start.ts'
 
 /** What is known of where a consumer starts. */
 export interface Located {
@@ -110,12 +110,12 @@ async function record(
   return warnings
 }
 
-/** Of a topic that is not there: it will be read from its beginning. */
+/** Of a topic that is not there: it will be read from its beginning. @returns warnings */
 async function forget(session: Session, spec: ConsumerSpec, asked: Asked): Promise<string[]> {
   const named = asked.partitions && [...asked.partitions.keys()]
   const all = asked.offset !== null || asked.time !== null
   if (all || named) await session.query(forgetPositions, [spec.id, all ? null : named])
-  return []
+  return warningsWithoutTopic(asked)
 }
 
 /** Messages have a timestamp in whole milliseconds; below 0 there are only special values. */

@@ -8,6 +8,7 @@ import type { ClusterAccess } from '../kafka/access.ts'
 import { type GroupTimes, type Topic, TopicClient } from '../kafka/topic-client.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
+import type { Outages } from '../pipeline/outage.ts'
 import { Assignment, type SharedParts } from './assignment.ts'
 import type { ClaimedPartition } from './claim.ts'
 import { Condition, type PipelineReport } from './condition.ts'
@@ -38,6 +39,8 @@ export interface PipelineParts extends SharedParts {
   daemonId: string
   settings: PipelineSettings
   meter: Meter
+  /** What all pipelines of the daemon know to be away. */
+  outages: Outages
   log: Logger
 }
 
@@ -50,6 +53,9 @@ type Letter =
 
 /** An ended backend that has not gone after so many milliseconds is given up on, for now. */
 const takeoverPatience = 10_000
+
+/** Milliseconds; offsets that only Kafka's own tools look at must not hold up a rebalance or a shutdown. */
+const mirrorPatience = 2000
 
 const noPositions: ReadonlyMap<number, ClaimedPartition> = new Map()
 
@@ -72,12 +78,13 @@ export class Pipeline {
   readonly #condition: Condition
   #assignment: Assignment | null = null
   #loadedMessages = 0
+  #mirroring: Promise<void> | null = null
   /** Since that was last said. */
   #rejected = { messages: 0, transactionIds: 0, quietUntil: 0 }
 
   constructor(parts: PipelineParts) {
     this.#parts = parts
-    this.#condition = new Condition(parts.spec, parts.log)
+    this.#condition = new Condition(parts.spec, parts.log, parts.outages)
     this.#backoff = new Backoff(parts.settings.retry.min, parts.settings.retry.max)
   }
 
@@ -128,8 +135,15 @@ export class Pipeline {
     this.#condition.enter('ended')
   }
 
-  /** Kafka's own tools see the positions a moment later; a failure is made up for the next time. */
-  async mirrorOffsets(): Promise<void> {
+  /** Kafka's own tools see the positions a moment later; a failure is made up for the next time. One at a time. */
+  mirrorOffsets(): Promise<void> {
+    this.#mirroring ??= this.#mirror().finally(() => {
+      this.#mirroring = null
+    })
+    return this.#mirroring
+  }
+
+  async #mirror(): Promise<void> {
     await this.#assignment?.mirrorOffsets().catch((error) => {
       this.#parts.log.debug({ err: error }, 'the offsets were not committed to the consumer group')
     })
@@ -286,7 +300,9 @@ export class Pipeline {
     } catch (error) {
       this.#parts.log.debug({ err: error }, 'partitions were not released; a new owner waits a moment longer')
     }
-    await this.mirrorOffsets()
+    // what is under way may have begun before the last batch was loaded
+    const mirrored = this.mirrorOffsets().then(() => this.mirrorOffsets())
+    await Promise.race([mirrored, setTimeout(mirrorPatience, undefined, { ref: false })])
     this.#assignment = null
   }
 

@@ -120,7 +120,7 @@ async function explained(error: unknown, source: TopicSource): Promise<unknown> 
   try {
     const low = (await source.offsets('start'))[partition]
     const high = (await source.offsets('high'))[partition]
-    if (low === undefined || high === undefined) throw new Error('the topic has lost a partition')
+    if (low === undefined || high === undefined) throw new LeadershipMoved('the topic has lost a partition')
     if (offset < low) return error.with({ low, high })
     if (offset > high) return new MillraceError('offset-beyond-end', { topic, partition, offset, high })
     return new MillraceError('log-truncated', { topic, partition, offset: high })

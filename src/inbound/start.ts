@@ -72,6 +72,15 @@ export function placesOf(bounds: TopicBounds, asked: Asked): { places: Place[]; 
   return { places, warnings }
 }
 
+/** Of a topic that does not exist yet, which will be read from its beginning. */
+export function warningsWithoutTopic({ offset, partitions }: Asked): string[] {
+  const reason = 'the topic does not exist yet, and will be read from its beginning'
+  const late = (wanted: bigint, place: { partition?: number }): string[] =>
+    wanted > 0n ? [textOf(new MillraceError('start-offset-clamped', { wanted, ...place, reason }))] : []
+  const named = [...(partitions ?? [])].flatMap(([partition, wanted]) => late(wanted, { partition }))
+  return offset === null ? named : late(offset, {})
+}
+
 function textOf({ code, message }: MillraceError): string {
   return `${code}: ${message}`
 }

@@ -18,7 +18,7 @@ import {
   saslScramSha,
   Writer,
 } from '@platformatic/kafka'
-import type { ClusterAccess } from './access.ts'
+import { type ClusterAccess, kafkaError } from './access.ts'
 import type { ResponsePool } from './response-pool.ts'
 import { ResponseTooLarge } from './response-too-large.ts'
 
@@ -90,7 +90,8 @@ export class Wire {
 
   /**
    * Sends a request with flexible headers. @returns the response after its header, in memory of the pool
-   * @throws ResponseTooLarge; when the connection breaks; when no answer comes within the request timeout
+   * @throws ResponseTooLarge; MillraceError kafka-unreachable when no answer comes within the request timeout; the
+   *   socket's error when the connection breaks
    */
   request(apiKey: number, apiVersion: number, payload: Writer): Promise<Buffer> {
     return new Promise((resolve, reject) => {
@@ -196,7 +197,7 @@ export class Wire {
     writer.appendFrom(payload).prependLength()
     const { requestTimeout } = this.#access
     const timer = setTimeout(() => {
-      this.#fail(new Error(`no answer within ${requestTimeout} ms`))
+      this.#fail(kafkaError(new Error(`no answer within ${requestTimeout} ms`), this.#access))
     }, requestTimeout)
     const settle = (error: Error | null, body: Buffer | null) => {
       clearTimeout(timer)

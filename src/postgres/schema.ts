@@ -60,6 +60,12 @@ export async function checkSchema(client: pg.ClientBase): Promise<void> {
   const needed = neededVersion()
   if (version === null) throw new MillraceError('schema-missing')
   if (version < needed) throw new MillraceError('schema-older', { installed: version, needed })
+  refuseNewer(version)
+}
+
+/** An older program knows nothing of what a newer one has made. @throws MillraceError schema-newer */
+export function refuseNewer(version: number): void {
+  const needed = neededVersion()
   if (version > needed) throw new MillraceError('schema-newer', { installed: version, needed })
 }
 
@@ -119,7 +125,7 @@ export async function upgradeSchema(client: pg.ClientBase): Promise<SchemaChange
     const migrations = readMigrations()
     const to = migrations.at(-1)!.version
     const from = found.version
-    if (from !== null && from > to) throw new MillraceError('schema-newer', { installed: from, needed: to })
+    if (from !== null) refuseNewer(from)
     if (from === to) return { from, to }
     await becomeOwner(client, found.owner)
     for (const { version, name, sql } of migrations) {

@@ -12,6 +12,8 @@ export interface PartitionStatus {
   high: string | null
   lag: string | null
   reportedAt: Date | null
+  /** Of the report, seconds. */
+  age: number | null
 }
 
 export interface ConsumerError {
@@ -67,7 +69,7 @@ const consumersQuery = `
 
 const partitionsQuery = `
   SELECT consumer_id AS consumer, partition, next_offset AS position, low_watermark AS low,
-    high_watermark AS high, lag, reported_at AS "reportedAt"
+    high_watermark AS high, lag, reported_at AS "reportedAt", extract(epoch FROM age)::float8 AS age
   FROM millrace.lag ORDER BY consumer_id, partition`
 
 /**

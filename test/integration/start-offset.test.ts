@@ -98,6 +98,23 @@ test('an offset outside the partition is moved inside, with a warning that SQL a
   assert.match(stdout, /start_offset 2 is outside what is there in partition 1/)
 })
 
+test('an offset of a topic that does not exist yet is not to be had, and a warning says so', async (t) => {
+  const { db } = await setUp(t)
+  await promptDaemon(t, db)
+  const warnings: Record<number, string | null> = {}
+  for (const start of [5, 0, -1, -2]) {
+    const topic = `later-${start}-${db.name}`
+    await begin(db, topic, 'numbers', { start_offset: start })
+    warnings[start] = (await untilState(db, topic, 'waiting-for-topic')).warning
+  }
+  const { 5: warning, ...none } = warnings
+  assert.equal(
+    warning,
+    'start-offset-clamped: start_offset 5 is outside what is there: the topic does not exist yet, and will be read from its beginning',
+  )
+  assert.deepEqual(Object.values(none), [null, null, null])
+})
+
 test('an offset that retention has removed is moved to the first that is there', async (t) => {
   const { db, topic } = await setUp(t)
   await produce(topic, values(0, 1, 2, 3, 4))

@@ -221,6 +221,23 @@ describe('beginning again', () => {
     assert.deepEqual(await consumer(owner), before)
   })
 
+  test('refuses bad arguments also while it runs', async (t) => {
+    const owner = await begun(t)
+    const before = await consumer(owner)
+    for (const [rest, refusal] of [
+      [`, 'avro', 'ab', batchsize := -5`, 'format-unknown 22023'],
+      [`, 'text', 'ab'`, 'delimiter-invalid 22023'],
+      [`, 'csv', ',', '""'`, 'quote-invalid 22023'],
+      [', batchsize := -5', 'batchsize-invalid 22023'],
+      [', parallelism := 0', 'parallelism-invalid 22023'],
+      [', start_offset := -3', 'start-offset-invalid 22023'],
+    ])
+      assert.equal(await owner.refusal(begin(rest)), refusal, rest)
+    assert.deepEqual((await owner.run(begin(`, delimiter := '\\t'`))).notices, ['WARNING already-running'])
+    assert.deepEqual((await owner.run(begin(`, 'json', 'ab'`))).notices, ['WARNING already-running'])
+    assert.deepEqual(await consumer(owner), before)
+  })
+
   test('takes the new arguments of one that stopped', async (t) => {
     const owner = await begun(t)
     await owner.run(`SELECT pipeline_kafka.consume_end('topic', 't')`)
@@ -339,6 +356,69 @@ describe('beginning and ending all', () => {
     assert.deepEqual(notices, ['WARNING relation-missing', 'WARNING no-daemon'])
     assert.deepEqual(await wanted(), ['running', 'stopped', 'running'])
     assert.deepEqual(await owner.column('SELECT format FROM millrace.consumer'), ['csv', 'csv', 'csv'])
+  })
+})
+
+describe('beginning all with options (0.8)', () => {
+  async function begun(t: Parameters<typeof ownedDatabase>[0]): Promise<RoleSession> {
+    const { as, roles } = await ownedDatabase(t)
+    const owner = await as(roles.owner)
+    await owner.run(
+      `SELECT pipeline_kafka.add_broker('localhost'); CREATE TABLE a (a int); CREATE TABLE b (a int)`,
+    )
+    return owner
+  }
+
+  const stored = (owner: RoleSession): Promise<unknown[]> =>
+    owner.column(
+      `SELECT concat_ws(' ', wanted, parallelism, format, delimiter) FROM millrace.consumer ORDER BY id`,
+    )
+
+  test('refuses what no consumer could have, whatever there is', async (t) => {
+    const owner = await begun(t)
+    const refused = async (): Promise<void> => {
+      for (const [options, refusal] of [
+        [`3, 'avro', 'ab'`, 'format-unknown 22023'],
+        [`3, 'avro'`, 'format-unknown 22023'],
+        [`3, 'text', 'ab'`, 'delimiter-invalid 22023'],
+        [`3, 'text', 'x'`, 'delimiter-invalid 22023'],
+        [`delimiter := 'ab'`, 'delimiter-invalid 22023'],
+        ['0', 'parallelism-invalid 22023'],
+      ])
+        assert.equal(await owner.refusal(`SELECT kafka_consume_begin(${options})`), refusal, options)
+    }
+    await refused()
+    await owner.run(`SELECT kafka_consume_begin('a', 'topic')`)
+    await refused()
+    await owner.run('SELECT kafka_consume_end()')
+    await refused()
+    assert.deepEqual(await stored(owner), ['stopped 1 text \t'])
+  })
+
+  test('takes every delimiter that some format takes', async (t) => {
+    const owner = await begun(t)
+    for (const options of [
+      `3, 'csv', '"'`,
+      `3, 'text', '"'`,
+      `delimiter := '"'`,
+      `delimiter := 'x'`,
+      `3, 'json', 'ab'`,
+    ])
+      assert.equal(await owner.refusal(`SELECT kafka_consume_begin(${options})`), null, options)
+  })
+
+  test('warns that those which run keep what they have', async (t) => {
+    const owner = await begun(t)
+    await owner.run(`SELECT kafka_consume_begin('a', 'topic'); SELECT kafka_consume_begin('b', 'topic');
+      SELECT kafka_consume_end('b', 'topic')`)
+    const some = await owner.run(`SELECT kafka_consume_begin(3, 'csv', ';')`)
+    assert.deepEqual(some.notices, ['WARNING already-running', 'WARNING no-daemon'])
+    assert.deepEqual(await stored(owner), ['running 1 text \t', 'running 3 csv ;'])
+    const all = await owner.run(`SELECT kafka_consume_begin(3, 'text', ';')`)
+    assert.deepEqual(all.notices, ['WARNING already-running'])
+    assert.deepEqual(all.rows, [{ kafka_consume_begin: 'success' }])
+    assert.deepEqual(await stored(owner), ['running 1 text \t', 'running 3 csv ;'])
+    assert.deepEqual((await owner.run('SELECT kafka_consume_begin()')).notices, [])
   })
 })
 

@@ -71,6 +71,8 @@ test('pipeline_kafka 0.9', async (t) => {
   ])
   assert.deepEqual(Object.keys(await described(owner, 'pipeline_kafka.consumer_lag')), [
     ...['consumer_id', 'group_id', 'topic', 'partition', 'offset', 'high_watermark', 'lag'],
+    // of this project's own
+    'age',
   ])
 })
 

@@ -205,6 +205,16 @@ describe('millrace uninstall', () => {
     assert.equal(await superuser.value('SELECT count(*)::int FROM millrace.mine'), 0)
   })
 
+  test('refuses a newer schema, and removes nothing of it', async (t) => {
+    const db = await emptyDatabase(t)
+    await db.run('install', '--all')
+    await db.superuser.run(`INSERT INTO millrace.migration (version, name) VALUES (9999, 'future')`)
+    const before = await names(db)
+    const { stderr } = await millrace(['uninstall', '--database', db.url], { expect: 4 })
+    assert.match(stderr, /^millrace: schema-newer: .* 9999, /)
+    assert.deepEqual(await names(db), before)
+  })
+
   test('removes nothing when something of a user’s depends on it', async (t) => {
     const db = await emptyDatabase(t)
     await db.run('install', '--all')

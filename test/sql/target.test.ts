@@ -494,6 +494,14 @@ test('relations of the system are refused', async (t) => {
     'information_schema.sql_features',
     'millrace.consumer',
     'millrace.broker',
+    'millrace.consumers',
+    'pipeline_kafka.consumers',
+    'pipeline_kafka.brokers',
+    'pipeline_kafka.offsets',
+    'pipeline_kafka.consumer_lag',
+    'pipeline_kafka_consumers',
+    'pipeline_kafka_brokers',
+    'pipeline_kafka_offsets',
   ]) {
     const refusal = await superuser.refusal('SELECT pipeline_kafka.consume_begin($1, $2)', ['topic', name])
     assert.equal(refusal, 'relation-catalog 42809', name)

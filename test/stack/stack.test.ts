@@ -94,9 +94,16 @@ test('npm run stack writes where both servers are, and SIGTERM ends them without
   assert.equal((await admin.metadata({ topics: [] })).brokers.size, 1)
   await admin.close()
 
+  assert.doesNotMatch(stack.output(), /has ended/)
+  const [, dataDirectory] = /data (\S*millrace-postgres\S*)/.exec(stack.output())!
+  process.kill(Number.parseInt(readFileSync(join(dataDirectory!, 'postmaster.pid'), 'utf8'), 10), 'SIGQUIT')
+  await eventually('the end of PostgreSQL is told', () => /^PostgreSQL has ended; /m.test(stack.output()))
+
   // With a client still connected.
   stack.process.kill('SIGTERM')
   assert.deepEqual(await stack.closed, { code: 0, signal: null })
+  assert.equal(existsSync(file), false, 'the file has gone with the servers')
+  assert.doesNotMatch(stack.output(), /Kafka has ended/)
   await assertNothingLeft(stack, variables)
 })
 
@@ -124,6 +131,24 @@ test('without Maven, when Kafka is not in the cache yet, one line says what to i
   assert.deepEqual(await stack.closed, { code: 1, signal: null })
   assert.match(stack.output(), /^fetching Kafka needs Maven: install it .*, or pass --brokers .*$/m)
   assert.doesNotMatch(stack.output(), /^ +at /m)
+})
+
+test('a file that another run has written meanwhile stays', async (t) => {
+  const file = join(scratchFolder(t), 'env')
+  const stack = startStack(t, ['--env-file', file])
+  await readyFile(stack, file)
+  writeFileSync(file, 'DATABASE_URL=of another run\n')
+  stack.process.kill('SIGTERM')
+  assert.deepEqual(await stack.closed, { code: 0, signal: null })
+  assert.equal(readFileSync(file, 'utf8'), 'DATABASE_URL=of another run\n')
+})
+
+test('--help shows the arguments and starts nothing', async (t) => {
+  const stack = startStack(t, ['--help'])
+  assert.deepEqual(await stack.closed, { code: 0, signal: null })
+  assert.match(stack.output(), /^npm run stack -- \[--env-file FILE\]/)
+  assert.match(stack.output(), /VARIANT: all, sasl_plain/)
+  assert.doesNotMatch(stack.output(), /starting/)
 })
 
 test('a wrong argument is told, with the ones there are', async (t) => {

@@ -51,6 +51,12 @@ BEGIN
   ELSIF target_schema IN ('pg_catalog', 'information_schema', 'pg_toast', 'millrace') THEN
     RETURN QUERY SELECT 'relation-catalog', format('%s belongs to a catalog', shown);
     RETURN;
+  -- such as those of the dialects, which write what the daemon goes by
+  ELSIF target.relkind = 'v' AND EXISTS (SELECT FROM pg_class AS c
+    WHERE c.oid IN (SELECT millrace.written_relations(target.oid)) AND c.relnamespace = 'millrace'::regnamespace)
+  THEN
+    RETURN QUERY SELECT 'relation-catalog', format('%s is a view of schema millrace', shown);
+    RETURN;
   ELSIF target.relpersistence = 't' THEN
     RETURN QUERY SELECT 'relation-temporary', format('%s is temporary', shown);
     RETURN;

@@ -101,6 +101,14 @@ AS $$
     AS name (letter, other)
 $$;
 
+-- As it is stored: json has none, and \t means the tab.
+CREATE FUNCTION millrace.delimiter_of(c millrace.consumer) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN c.format = 'json' THEN NULL WHEN c.delimiter = '\t' THEN E'\t' ELSE c.delimiter END
+$$;
+
 -- COPY's own rules for one row's options, and this project's.
 CREATE FUNCTION millrace.check_options(c millrace.consumer) RETURNS void
 LANGUAGE plpgsql

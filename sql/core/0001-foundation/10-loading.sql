@@ -312,10 +312,7 @@ DECLARE
   unversioned constant text[] := ARRAY['wanted', 'version', 'start_pending', 'located_at', 'way', 'way_reason', 'warning',
     'dead_letters_expired', 'created_at', 'changed_at'];
 BEGIN
-  NEW.delimiter := CASE
-    WHEN NEW.format = 'json' THEN NULL
-    WHEN NEW.delimiter = '\t' THEN E'\t'
-    ELSE NEW.delimiter END;
+  NEW.delimiter := millrace.delimiter_of(NEW);
   IF NEW.topic_pattern IS NULL THEN
     PERFORM millrace.check_topic(NEW.topic);
   ELSIF NEW.topic IS NOT NULL THEN

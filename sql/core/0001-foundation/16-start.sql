@@ -1,6 +1,19 @@
 -- Starting and stopping consumers, as the role that calls. The relation arrives resolved (by millrace.relation,
 -- along the caller's search_path); what is stored is its schema and name.
 
+-- What is asked of a consumer that runs already changes nothing, and has to make sense all the same.
+CREATE FUNCTION millrace.check_given(c millrace.consumer, options jsonb) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  given millrace.consumer := jsonb_populate_record(c, options);
+BEGIN
+  given.delimiter := millrace.delimiter_of(given);
+  PERFORM millrace.check_options(given);
+END
+$$;
+
 -- Begins, or begins again, as the options say that are given: keys are columns of millrace.consumer. Of a consumer that is there,
 -- the others stay as they were; of a new one, they take their defaults.
 CREATE FUNCTION millrace.begin_consumer(
@@ -20,7 +33,7 @@ BEGIN
     PERFORM millrace.check_topic(begin_consumer.topic);
   END IF;
   LOOP
-    SELECT c.id, c.wanted, EXISTS (
+    SELECT c.id, c.wanted, c AS stored, EXISTS (
       SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version) AS failed
     INTO consumer FROM millrace.consumer AS c
     WHERE c.cluster = begin_consumer.cluster AND c.topic IS NOT DISTINCT FROM begin_consumer.topic
@@ -28,6 +41,7 @@ BEGIN
       AND c.target_schema = begin_consumer.target_schema AND c.target_name IS NOT DISTINCT FROM begin_consumer.target_name
     FOR NO KEY UPDATE;
     IF FOUND AND consumer.wanted = 'running' AND NOT consumer.failed THEN
+      PERFORM millrace.check_given(consumer.stored, options);
       RAISE WARNING 'topic % is already being consumed into %', coalesce(begin_consumer.topic, begin_consumer.topic_pattern),
         millrace.target_shown(begin_consumer.target_schema, begin_consumer.target_name)
         USING DETAIL = 'code: already-running', HINT = 'Nothing was changed. End it first to change its options.';
@@ -254,7 +268,8 @@ $$;
 COMMENT ON FUNCTION millrace.stop_consumer(text, regclass, text, name[], text) IS
   'Ends consuming a topic into a relation; its position is kept. What the dialects call.';
 
--- NULL options stay as they are. One that cannot start does not keep the others from starting.
+-- NULL options stay as they are. What no consumer could have is an error; one that cannot start for another reason does
+-- not keep the others from starting.
 CREATE FUNCTION millrace.start_consumers(
   parallelism integer DEFAULT NULL, format text DEFAULT NULL, delimiter text DEFAULT NULL, cluster text DEFAULT 'default'
 ) RETURNS bigint
@@ -265,10 +280,27 @@ AS $$
 DECLARE
   consumer record;
   started bigint := 0;
+  running bigint := 0;
   problem text;
   why text;
   advice text;
 BEGIN
+  PERFORM millrace.check_given(jsonb_populate_record(NULL::millrace.consumer, '{"batchsize": 1, "maxbytes": 1, "parallelism": 1,
+      "timeout": 1, "on_error": "stop", "on_offset_gap": "stop", "dead_letter_limit": 1, "mode": "insert", "unknown_keys": "ignore",
+      "missing_keys": "default"}'),
+    -- Without a format, one and a quote that leave the most delimiters.
+    jsonb_build_object('format', lower(coalesce(format, 'csv')), 'delimiter', delimiter,
+        'quote', CASE WHEN delimiter = '"' AND lower(coalesce(format, 'csv')) = 'csv' THEN '''' END)
+      || jsonb_strip_nulls(jsonb_build_object('parallelism', parallelism)));
+  IF num_nonnulls(parallelism, format, delimiter) > 0 THEN
+    SELECT count(*) INTO running FROM millrace.consumer AS c
+    WHERE c.cluster = start_consumers.cluster AND c.wanted = 'running' AND c.parent_id IS NULL AND NOT EXISTS (
+      SELECT FROM millrace.failure AS f WHERE f.consumer_id = c.id AND f.version = c.version);
+  END IF;
+  IF running > 0 THEN
+    RAISE WARNING 'consumers that are running already: %', running
+      USING DETAIL = 'code: already-running', HINT = 'Nothing was changed of them. End them first to change their options.';
+  END IF;
   FOR consumer IN
     SELECT c.id, coalesce(c.topic, c.topic_pattern) AS topic, c.target_schema, c.target_name FROM millrace.consumer AS c
     WHERE c.cluster = start_consumers.cluster AND (c.wanted = 'stopped' OR EXISTS (
