@@ -242,10 +242,17 @@ function decided(error: unknown): boolean {
     error instanceof TargetChanged ||
     error instanceof DefersCode ||
     error instanceof Damaged ||
-    // no connection is to be had now, which says nothing about what was to be loaded
-    (error instanceof MillraceError && error.code !== 'database-unreachable')
+    (error instanceof MillraceError && !connectionCodes.includes(error.code))
   )
 }
+
+/** No connection is to be had now, which says nothing about what was to be loaded. */
+const connectionCodes: readonly string[] = [
+  'database-unreachable',
+  'server-changed',
+  'server-standby',
+  'identity-changed',
+]
 
 /**
  * Whether the stored positions are those after the spans.
