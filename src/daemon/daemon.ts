@@ -21,6 +21,7 @@ import { SharedSession } from '../postgres/shared-session.ts'
 import { Bell } from './bell.ts'
 import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
+import { Housekeeping } from './housekeeping.ts'
 import { checkRole, isSuperuser, matchSchema, readInstance } from './identity.ts'
 import { Reports } from './reports.ts'
 import { TopicPatterns } from './topic-patterns.ts'
@@ -80,6 +81,7 @@ class Daemon {
   readonly #bell = new Bell()
   readonly #watching = new Set<string>()
   readonly #patterns: TopicPatterns
+  readonly #housekeeping: Housekeeping
   #brokers = new Map<string, string[]>()
   #console: ConsoleServer | null = null
   readonly #whereabouts: Whereabouts
@@ -101,6 +103,7 @@ class Daemon {
     this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4), config.daemon.memoryBudget)
     this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
     this.#reports = new Reports(this.#id, this.#shared)
+    this.#housekeeping = new Housekeeping(this.#sessions, log)
     this.#patterns = new TopicPatterns({
       runner: this.#shared,
       log,
@@ -280,6 +283,7 @@ class Daemon {
       if (access) void this.#watch(access, topic, `millrace.${installationId}.watch`)
     }
     await this.#patterns.keep(desired.patterns)
+    this.#housekeeping.keep()
   }
 
   /** Null while the cluster has no broker. */
@@ -363,7 +367,7 @@ class Daemon {
   async #stopAll(): Promise<void> {
     const running = [...this.#running.values()]
     for (const { pipeline } of running) pipeline.stop()
-    await Promise.all([...running.map(({ ended }) => ended), this.#patterns.end()])
+    await Promise.all([...running.map(({ ended }) => ended), this.#patterns.end(), this.#housekeeping.end()])
   }
 }
 
