@@ -22,6 +22,7 @@ import { SharedSession } from '../postgres/shared-session.ts'
 import { Bell } from './bell.ts'
 import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
+import { Housekeeping } from './housekeeping.ts'
 import { checkRole, isSuperuser, matchSchema, readInstance } from './identity.ts'
 import { Reports } from './reports.ts'
 import { TopicPatterns } from './topic-patterns.ts'
@@ -79,6 +80,7 @@ class Daemon {
   readonly #outages = new Outages()
   readonly #watcher = new Watcher()
   readonly #patterns: TopicPatterns
+  readonly #housekeeping: Housekeeping
   #brokers = new Map<string, string[]>()
   #console: ConsoleServer | null = null
   readonly #whereabouts: Whereabouts
@@ -98,6 +100,7 @@ class Daemon {
     this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4), config.daemon.memoryBudget)
     this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
     this.#reports = new Reports(this.#id, this.#shared)
+    this.#housekeeping = new Housekeeping(this.#sessions, log)
     this.#patterns = new TopicPatterns({
       runner: this.#shared,
       log,
@@ -281,6 +284,7 @@ class Daemon {
       this.#watcher.ask(cluster, topic, () => this.#look(access, topic, `millrace.${installationId}.watch`))
     }
     await this.#patterns.keep(desired.patterns)
+    this.#housekeeping.keep()
   }
 
   /** Null while the cluster has no broker. */
@@ -360,7 +364,7 @@ class Daemon {
   async #stopAll(): Promise<void> {
     const running = [...this.#running.values()]
     for (const { pipeline } of running) pipeline.stop()
-    await Promise.all([...running.map(({ ended }) => ended), this.#patterns.end()])
+    await Promise.all([...running.map(({ ended }) => ended), this.#patterns.end(), this.#housekeeping.end()])
   }
 }
 

@@ -6,26 +6,14 @@ import type { Daemon } from '../support/daemon.ts'
 import { databaseFor } from '../support/database.ts'
 import { addBroker, promptDaemon } from '../support/flow.ts'
 import { Ledger } from '../support/ledger.ts'
+import { Random, randomSeed } from '../support/random.ts'
 
 const steps = 50
 
-/** Numbers from [0, 1), the same ones for a seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 test('F01 to F05 and F10 to F12, in any order (CHAOS_SEED repeats one)', async (t) => {
-  const seed = Number(process.env.CHAOS_SEED ?? Math.floor(Math.random() * 2 ** 31))
+  const seed = Number(process.env.CHAOS_SEED ?? randomSeed())
   t.diagnostic(`CHAOS_SEED=${seed}`)
-  const random = randomFrom(seed)
-  const among = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)]!
-  const upTo = (most: number) => 1 + Math.floor(random() * most)
+  const random = new Random(seed)
 
   const db = await databaseFor(t)
   await addBroker(db)
@@ -35,10 +23,10 @@ test('F01 to F05 and F10 to F12, in any order (CHAOS_SEED repeats one)', async (
   const asleep: Daemon[] = []
 
   const actions: Record<string, () => Promise<void>> = {
-    compressed: () => ledger.disturb('compressed', upTo(2_000)),
-    committed: () => ledger.disturb('committed', upTo(500)),
-    aborted: () => ledger.disturb('aborted', upTo(500)),
-    tombstones: () => ledger.disturb('tombstones', upTo(100)),
+    compressed: () => ledger.disturb('compressed', random.upTo(2_000)),
+    committed: () => ledger.disturb('committed', random.upTo(500)),
+    aborted: () => ledger.disturb('aborted', random.upTo(500)),
+    tombstones: () => ledger.disturb('tombstones', random.upTo(100)),
     start: async () => {
       if (awake.length + asleep.length < 4) awake.push(await promptDaemon(t, db))
     },
@@ -76,7 +64,7 @@ test('F01 to F05 and F10 to F12, in any order (CHAOS_SEED repeats one)', async (
       const { table, topic } = ledger
       await db.query(
         `SELECT pipeline_kafka.consume_begin($1, $2, 'csv', ',', maxbytes := $3, parallelism := $4)`,
-        [topic, table, upTo(100_000), upTo(4)],
+        [topic, table, random.upTo(100_000), random.upTo(4)],
       )
     },
     progress: async () => {
@@ -93,7 +81,7 @@ test('F01 to F05 and F10 to F12, in any order (CHAOS_SEED repeats one)', async (
   const done: string[] = []
   try {
     for (let step = 0; step < steps; step++) {
-      const name = among(Object.keys(actions))
+      const name = random.among(Object.keys(actions))
       done.push(name)
       await actions[name]!()
       await ledger.check()
