@@ -302,6 +302,8 @@ CREATE TABLE millrace.request (
   error_code text,
   error_message text,
   daemon uuid,
+  backend_pid integer,
+  backend_started timestamp with time zone,
   asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   started_at timestamp with time zone,
   finished_at timestamp with time zone,

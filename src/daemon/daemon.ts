@@ -25,6 +25,7 @@ import { readDesiredState } from './desired.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { checkRole, isSuperuser, matchSchema, readInstance } from './identity.ts'
 import { Reports } from './reports.ts'
+import { Requests } from './requests.ts'
 import { TopicPatterns } from './topic-patterns.ts'
 import { Vitals } from './vitals.ts'
 import { readWatermarks, Watcher } from './watcher.ts'
@@ -81,6 +82,7 @@ class Daemon {
   readonly #watcher = new Watcher()
   readonly #patterns: TopicPatterns
   readonly #housekeeping: Housekeeping
+  readonly #requests: Requests
   #brokers = new Map<string, string[]>()
   #console: ConsoleServer | null = null
   readonly #whereabouts: Whereabouts
@@ -107,6 +109,18 @@ class Daemon {
       interval: config.kafka.metadataInterval,
       accessOf: (cluster) => this.#accessOf(cluster),
       forget: (report) => this.#reports.forget(report),
+    })
+    this.#requests = new Requests({
+      daemonId: this.#id,
+      shared: this.#shared,
+      sessions: this.#sessions,
+      chunks: this.#chunks,
+      budget: this.#budget,
+      responses: this.#responses,
+      retry: config.retry,
+      log,
+      accessOf: (cluster) => this.#accessOf(cluster),
+      onEnd: () => this.#bell.ring(),
     })
     this.#vitals = new Vitals({
       sessions: this.#sessions,
@@ -278,13 +292,15 @@ class Daemon {
       const shape = desired.shapes.get(spec.id)
       if (brokers && !this.#running.has(spec.id)) this.#startPipeline(spec, brokers, installationId, shape)
     }
+    const watchers = `millrace.${installationId}.watch`
     for (const { cluster, topic } of desired.watched) {
       const access = this.#accessOf(cluster)
       if (!access) continue
-      this.#watcher.ask(cluster, topic, () => this.#look(access, topic, `millrace.${installationId}.watch`))
+      this.#watcher.ask(cluster, topic, () => this.#look(access, topic, watchers))
     }
     await this.#patterns.keep(desired.patterns)
     this.#housekeeping.keep()
+    await this.#requests.keep(session, watchers)
   }
 
   /** Null while the cluster has no broker. */
@@ -364,7 +380,8 @@ class Daemon {
   async #stopAll(): Promise<void> {
     const running = [...this.#running.values()]
     for (const { pipeline } of running) pipeline.stop()
-    await Promise.all([...running.map(({ ended }) => ended), this.#patterns.end(), this.#housekeeping.end()])
+    const ended = running.map(({ ended }) => ended)
+    await Promise.all([...ended, this.#patterns.end(), this.#housekeeping.end(), this.#requests.end()])
   }
 }
 

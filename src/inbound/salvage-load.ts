@@ -82,7 +82,7 @@ export async function loadSalvaging(
 }
 
 /** A role without the right to temporary tables is served all the same, more slowly. */
-async function stagingFor(session: Session, relation: RelationPlan): Promise<Staging | null> {
+export async function stagingFor(session: Session, relation: RelationPlan): Promise<Staging | null> {
   try {
     await Staging.prepare(session, [relation.staged])
     const staging = Staging.in(session, relation.staged)

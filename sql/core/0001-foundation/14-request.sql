@@ -15,6 +15,8 @@ CREATE TABLE millrace.request (
   error_code text,
   error_message text,
   daemon uuid,
+  backend_pid integer,
+  backend_started timestamptz,
   asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   started_at timestamptz,
   finished_at timestamptz
