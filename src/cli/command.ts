@@ -17,11 +17,15 @@ export interface Command {
   about: string
   /** Paragraphs for `--help`, after the options. */
   details?: string
+  /** What has to be given without an option, in order. */
+  arguments?: readonly string[]
   options: Readonly<Record<string, Option>>
   run(args: string[], env: NodeJS.ProcessEnv): Promise<number>
 }
 
 export class ParsedOptions {
+  /** As many as the command takes. */
+  readonly arguments: string[] = []
   readonly #values = new Map<string, string[]>()
 
   add(name: string, value: string): void {
@@ -44,7 +48,10 @@ export class ParsedOptions {
 /**
  * @throws MillraceError usage
  */
-export function parseOptions({ name: command, options }: Pick<Command, 'name' | 'options'>, args: string[]) {
+export function parseOptions(
+  { name: command, options, arguments: wanted = [] }: Pick<Command, 'name' | 'options' | 'arguments'>,
+  args: string[],
+) {
   const kinds = Object.entries(options).map(([name, { value }]) => [
     name,
     { type: value === undefined ? 'boolean' : 'string' } as const,
@@ -58,7 +65,13 @@ export function parseOptions({ name: command, options }: Pick<Command, 'name' | 
     if (problem !== null) throw new MillraceError('usage', { reason: `${command}: ${problem}` })
     parsed.add(token.name, token.value ?? '')
   }
-  const others = tokens.filter(({ kind }) => kind === 'positional').length
+  for (const token of tokens) if (token.kind === 'positional') parsed.arguments.push(token.value)
+  const missing = wanted[parsed.arguments.length]
+  if (missing !== undefined) {
+    const form = [command, ...wanted].join(' ')
+    throw new MillraceError('usage', { reason: `${command}: no ${missing} (millrace ${form})` })
+  }
+  const others = parsed.arguments.length - wanted.length
   if (others > 0) {
     const reason = `${command}: ${others === 1 ? 'an argument that belongs' : `${others} arguments that belong`} to no option`
     throw new MillraceError('usage', { reason })

@@ -74,4 +74,61 @@ export const commands = {
     },
     run: async (args, env) => (await import('./adopt.ts')).adopt(args, env),
   },
+  replay: {
+    name: 'replay',
+    about: 'load dead letters again',
+    details:
+      'A daemon has to run: it does the work, also when this command is ended. What is chosen by several options has to\n' +
+      'match all of them. Exits with 0 when everything was loaded, with 1 when something was not.',
+    options: {
+      consumer: { value: 'ID', about: 'those of this consumer (millrace.consumers)' },
+      topic: { value: 'TOPIC', about: 'those of the consumer of this topic; with --into' },
+      into: { value: 'RELATION', about: 'the relation that it loads' },
+      id: {
+        value: 'N',
+        multiple: true,
+        about: 'this one (millrace.dead_letters); may be given several times',
+      },
+      where: {
+        value: 'SQL',
+        about: 'those that match a condition over the columns of millrace.dead_letters',
+      },
+      all: { about: 'all that you may see' },
+      database,
+      config,
+    },
+    run: async (args, env) => (await import('./replay.ts')).replay(args, env),
+  },
+  try: {
+    name: 'try',
+    about: 'load the last messages of a topic, take that back, and say what would fail',
+    details:
+      'A daemon has to run. The messages are really loaded, with constraints and triggers, in a transaction that is\n' +
+      'rolled back: no row is kept and no position moves, but sequences may advance, and what a trigger does outside\n' +
+      'the database is done. The options below --messages are those of millrace.consume (docs/sql.md).\n' +
+      'Exits with 0 when everything would be loaded, with 1 when something would fail.',
+    arguments: ['TOPIC', 'RELATION'],
+    options: {
+      messages: { value: 'N', about: 'so many, from all partitions together; else 100' },
+      format: { value: 'FORMAT', about: 'json (default), text or csv' },
+      delimiter: { value: 'CHARACTER', about: 'of text and csv' },
+      quote: { value: 'CHARACTER', about: 'of csv' },
+      escape: { value: 'CHARACTER', about: 'of csv' },
+      encoding: { value: 'NAME', about: 'of text and csv' },
+      'json-path': { value: 'PATH', about: 'to the rows inside a message' },
+      columns: { value: 'NAME,...', about: 'columns that a message fills' },
+      'rest-column': { value: 'NAME', about: 'takes the keys that match no column' },
+      'unknown-keys': { value: 'WHAT', about: 'ignore or error' },
+      'missing-keys': { value: 'WHAT', about: 'default or error' },
+      metadata: { value: 'JSON', about: 'columns for key, topic, partition, offset, timestamp, headers' },
+      mode: { value: 'MODE', about: 'insert, upsert or changes' },
+      'key-columns': { value: 'NAME,...', about: 'of upsert and changes' },
+      tombstone: { value: 'WHAT', about: 'skip, row or delete' },
+      transform: { value: 'SQL', about: 'SELECT ... FROM batch' },
+      cluster: { value: 'NAME', about: 'may be left out while there is one' },
+      database,
+      config,
+    },
+    run: async (args, env) => (await import('./try.ts')).tryLoad(args, env),
+  },
 } as const satisfies Record<string, Command>

@@ -21,7 +21,7 @@ export function helpFor(command: Command): string {
   )
   const paragraphs = [
     `millrace ${command.name}: ${command.about}`,
-    `Usage: millrace ${command.name} [OPTION ...]`,
+    `Usage: millrace ${[command.name, ...(command.arguments ?? [])].join(' ')} [OPTION ...]`,
     columns([...options, ['--help', 'show this']]),
   ]
   if (command.details !== undefined) paragraphs.push(command.details)

@@ -1,8 +1,8 @@
 // Dead letters are loaded again as SQL asks for it: each is gone when its row is there, and one that fails again stays.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { consume, promptDaemon, untilPassed, untilRows } from '../support/flow.ts'
-import { deadLetters, mend, numbers, refusing } from '../support/letters.ts'
+import { consume, promptDaemon, untilPassed, untilRows, untilState } from '../support/flow.ts'
+import { deadLetters, mend, multiply, numbers, refusing } from '../support/letters.ts'
 import { plainRoles } from '../support/plain-roles.ts'
 import { produce, topicFor } from '../support/topic.ts'
 
@@ -41,7 +41,7 @@ test('inside a transaction block it says that it cannot wait, and the daemon see
   client.on('notice', ({ detail }) => notices.push(String(detail)))
   await client.query('BEGIN')
   const { rows: called } = await client.query('CALL millrace.replay()')
-  assert.deepEqual([called[0].asked, called[0].loaded], ['3', null])
+  assert.equal(called[0].asked, '3')
   assert.deepEqual(notices, ['code: request-waiting'])
   await client.query('COMMIT')
   await untilRows(db, 'SELECT state, done_count::int FROM millrace.request', [['done', 3]])
@@ -79,22 +79,24 @@ describe('what is asked for and nothing else', () => {
 })
 
 test('a stopped consumer, thousands of letters, two of each offset after a seek back', async (t) => {
-  const { db, topic, id } = await deadLetters(t, refusing, numbers(1700))
+  const { db, topic, id } = await deadLetters(t, refusing, numbers(10))
   const daemon = await promptDaemon(t, db)
   await db.query(`SELECT millrace.pause($1)`, [id])
   await db.query(`SELECT millrace.seek($1, 'beginning')`, [id])
   await db.query(`SELECT millrace.resume($1)`, [id])
-  await untilRows(db, left, [[3400]])
-  await untilPassed(db, topic, 1700)
+  await untilRows(db, left, [[20]])
+  await untilPassed(db, topic, 10)
   await db.query(`SELECT millrace.pause($1)`, [id])
+  await multiply(db, { from: 10, to: 3500 })
+  await multiply(db, { from: 10, to: 3500 })
   await mend(db)
   const { rows: called } = await db.query('CALL millrace.replay($1)', [id])
   assert.deepEqual(
     [called[0].asked, called[0].loaded, called[0].failed],
-    ['3400', '3400', '0'],
+    ['7000', '7000', '0'],
     daemon.output(),
   )
-  await untilRows(db, 'SELECT count(*)::int, count(DISTINCT n)::int FROM target', [[3400, 1700]])
+  await untilRows(db, 'SELECT count(*)::int, count(DISTINCT n)::int AS different FROM target', [[7000, 3500]])
   await untilRows(db, left, [[0]])
 })
 
@@ -118,7 +120,7 @@ test('what goes into a column is what the message had', async (t) => {
   await promptDaemon(t, db)
   await db.query('CALL millrace.replay()')
   await untilRows(db, 'SELECT n, k, t, p, o::int, s, h FROM target', [
-    [5, 'key', topic, 1, 0, new Date(1_700_000_000_123), { a: 'b' }],
+    [5, 'key', topic, 1, 0, new Date(1_700_000_000_123), [{ name: 'a', value: 'b' }]],
   ])
 })
 
@@ -142,6 +144,28 @@ test('a relation that is gone: the request fails with the code, the letters stay
   assert.deepEqual([called[0].loaded, called[0].failed], ['4', '0'])
 })
 
+test('a failed consumer may keep its bad messages from now on, or pass over one', async (t) => {
+  const { db, topic, id } = await deadLetters(t, refusing, numbers(2))
+  await mend(db)
+  await db.query(`SELECT millrace.alter_consumer($1, on_error := 'stop')`, [id])
+  await produce(topic, [
+    { value: 'x', partition: 1 },
+    { value: 'y', partition: 1 },
+    { value: '5', partition: 1 },
+  ])
+  await promptDaemon(t, db)
+  await untilState(db, topic, 'failed')
+  await db.query(
+    `SELECT millrace.seek(id, error_offset + 1, error_partition) FROM millrace.consumers WHERE topic = $1 AND state = 'failed'`,
+    [topic],
+  )
+  await untilRows(db, 'SELECT error_offset::int FROM millrace.consumers', [[2]])
+  await db.query(`SELECT millrace.alter_consumer(id, on_error := 'dead_letter') FROM millrace.consumers`)
+  await untilPassed(db, topic, 5)
+  await untilRows(db, rows, [[5]])
+  await untilRows(db, `SELECT convert_from(value, 'UTF8') FROM millrace.dead_letter ORDER BY id DESC LIMIT 1`, [['y']])
+})
+
 test('F07 a lock on the relation is waited out, and the request says so', async (t) => {
   const { db } = await deadLetters(t, refusing, numbers(4))
   await mend(db)
@@ -163,7 +187,11 @@ describe('rights', () => {
     await asOwner.query(table)
     await produce(topic, numbers(5))
     const daemon = await promptDaemon(t, { url: roles.urlOf(roles.daemon) })
-    const id = await consume(asOwner, topic, 'target', { format: 'text', on_error: 'dead_letter' })
+    const id = await consume(asOwner, topic, 'target', {
+      format: 'text',
+      on_error: 'dead_letter',
+      columns: ['n'],
+    })
     await untilRows(roles.db, left, [[5]])
     return { ...roles, asOwner, topic, id, daemon }
   }
@@ -179,7 +207,7 @@ describe('rights', () => {
   ]
   for (const [way, table] of ways) {
     test(`rows come from the owner of the consumer, ${way}`, async (t) => {
-      const { db, asOwner, owner } = await ofOwner(t, table.replace('(n int', '(n int'))
+      const { db, asOwner, owner } = await ofOwner(t, table)
       await mend(db)
       const { rows: called } = await asOwner.query('CALL millrace.replay()')
       assert.deepEqual([called[0].asked, called[0].loaded], ['5', '5'])
@@ -208,7 +236,7 @@ describe('rights', () => {
   })
 
   test('F37 a right that was taken away: the request fails and nothing is loaded', async (t) => {
-    const { db, daemon: _, asOwner, owner, mallory } = await ofOwner(t, refusing)
+    const { db, asOwner, owner, mallory } = await ofOwner(t, refusing)
     await mend(db)
     await db.query(`ALTER TABLE target OWNER TO ${mallory}; REVOKE ALL ON target FROM ${owner}`)
     await assert.rejects(asOwner.query('CALL millrace.replay()'), /target-refused/)

@@ -44,3 +44,14 @@ export async function deadLetters(
   assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
   return { db, topic, id }
 }
+
+/** More letters, as if so many messages had followed, each with a number of its own. */
+export async function multiply(db: Database, { from, to }: { from: number; to: number }): Promise<void> {
+  await db.query(
+    `INSERT INTO millrace.dead_letter (consumer_id, cluster, topic, partition, "offset", "timestamp", key, value, headers, code, sqlstate, message)
+     SELECT d.consumer_id, d.cluster, d.topic, n % 2, n / 2, d."timestamp", d.key, convert_to(n::text, 'UTF8'), d.headers,
+            d.code, d.sqlstate, d.message
+       FROM (SELECT * FROM millrace.dead_letter ORDER BY id LIMIT 1) AS d, generate_series($1::int, $2::int) AS n`,
+    [from, to - 1],
+  )
+}
