@@ -216,7 +216,11 @@ class ConsumerReplay {
 }
 
 /** @returns whether letters go to relations that were not known before */
-async function findsRoutes({ spans }: LetterBatch, { routes }: ConsumerPlan, parts: WalkParts): Promise<boolean> {
+async function findsRoutes(
+  { spans }: LetterBatch,
+  { routes }: ConsumerPlan,
+  parts: WalkParts,
+): Promise<boolean> {
   if (!routes) return false
   const known = routes.plans.length
   await findRoutes(spans, routes, parts)

@@ -30,7 +30,9 @@ for (const failpoint of ['replay.before-commit', 'replay.after-commit'] as const
     await untilRows(db, 'SELECT state, done_count::int, failed_count::int FROM millrace.request', [
       ['done', total, 0],
     ])
-    await untilRows(db, 'SELECT count(*)::int, count(DISTINCT n)::int AS different FROM target', [[total, total]])
+    await untilRows(db, 'SELECT count(*)::int, count(DISTINCT n)::int AS different FROM target', [
+      [total, total],
+    ])
     await untilRows(db, 'SELECT count(*)::int FROM millrace.dead_letter', [[0]])
   })
 }
@@ -51,7 +53,9 @@ test('a daemon that is stopped goes on with nothing; another one ends what it ha
   await untilRows(db, 'SELECT state, done_count::int FROM millrace.request', [['done', total]])
   asleep.kill('SIGCONT')
   await asleep.waitForLog('another daemon has taken the request over')
-  await untilRows(db, 'SELECT count(*)::int, count(DISTINCT n)::int AS different FROM target', [[total, total]])
+  await untilRows(db, 'SELECT count(*)::int, count(DISTINCT n)::int AS different FROM target', [
+    [total, total],
+  ])
   await untilRows(db, 'SELECT count(*)::int FROM millrace.dead_letter', [[0]])
 })
 

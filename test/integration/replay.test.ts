@@ -163,7 +163,11 @@ test('a failed consumer may keep its bad messages from now on, or pass over one'
   await db.query(`SELECT millrace.alter_consumer(id, on_error := 'dead_letter') FROM millrace.consumers`)
   await untilPassed(db, topic, 5)
   await untilRows(db, rows, [[5]])
-  await untilRows(db, `SELECT convert_from(value, 'UTF8') FROM millrace.dead_letter ORDER BY id DESC LIMIT 1`, [['y']])
+  await untilRows(
+    db,
+    `SELECT convert_from(value, 'UTF8') FROM millrace.dead_letter ORDER BY id DESC LIMIT 1`,
+    [['y']],
+  )
 })
 
 test('F07 a lock on the relation is waited out, and the request says so', async (t) => {
