@@ -6,7 +6,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
 import { describeDatabase } from '../config/database-url.ts'
 import { ConsoleServer } from '../console/server.ts'
-import { isMillraceError, MillraceError } from '../errors.ts'
+import { MillraceError } from '../errors.ts'
 import { ChunkPool } from '../formats/chunk-pool.ts'
 import type { ConsumerSpec } from '../inbound/consumer.ts'
 import { MemoryBudget } from '../inbound/memory-budget.ts'
@@ -15,7 +15,7 @@ import type { ClusterAccess } from '../kafka/access.ts'
 import { ResponsePool } from '../kafka/response-pool.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
-import { Outages, postgresAway } from '../pipeline/outage.ts'
+import { databaseOutage, Outages, postgresAway } from '../pipeline/outage.ts'
 import { Session } from '../postgres/session.ts'
 import { SessionPool } from '../postgres/session-pool.ts'
 import { SharedSession } from '../postgres/shared-session.ts'
@@ -170,8 +170,7 @@ class Daemon {
 
   /** Once for each thing that is wrong. */
   #sayAway(error: unknown): void {
-    const other = isMillraceError(error) && error.code !== 'database-unreachable' ? error.code : null
-    const outage = other ? { ...postgresAway, name: `PostgreSQL: ${other}` } : postgresAway
+    const outage = databaseOutage(error) ?? postgresAway
     if (this.#outages.begin(outage, this.#id)) this.#log.warn({ err: error }, outage.message)
   }
 

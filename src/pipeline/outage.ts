@@ -20,6 +20,9 @@ export const postgresAway: Outage = {
 /** What is wrong with a cluster, whichever of its topics is read. */
 const clusterCodes: readonly string[] = ['kafka-unreachable', 'broker-authentication']
 
+/** There is a server, and not one to work with. */
+const unsuitable: readonly string[] = ['server-standby', 'identity-changed', 'pooler-transaction-mode']
+
 /** Administrator shutdown, crash shutdown, starting up; connection exceptions. */
 const awayStates = /^(57P0[123]|08...)$/
 
@@ -39,12 +42,19 @@ export function outageOf(error: unknown, code: string, cluster: string, consumer
   }
   // A coordinator that was away has forgotten all its members.
   if (lost) return { name: `Kafka cluster ${cluster}: ${code}`, message: 'trying again', personal: true }
-  if (isPostgresAway(error)) return postgresAway
-  return { name: `${consumer}: ${code}`, message: 'trying again', personal: true }
+  return databaseOutage(error) ?? { name: `${consumer}: ${code}`, message: 'trying again', personal: true }
+}
+
+/** Null where the error says nothing about the server as a whole. */
+export function databaseOutage(error: unknown): Outage | null {
+  if (isMillraceError(error) && unsuitable.includes(error.code))
+    return { ...postgresAway, name: `PostgreSQL: ${error.code}` }
+  return isPostgresAway(error) ? postgresAway : null
 }
 
 function isPostgresAway(error: unknown): boolean {
-  if (isMillraceError(error)) return error.code === 'database-unreachable'
+  // a server that was started again is another one at first, for whoever connects before the daemon has looked at it
+  if (isMillraceError(error)) return error.code === 'database-unreachable' || error.code === 'server-changed'
   if (!(error instanceof Error)) return false
   const { code, severity } = error as { code?: unknown; severity?: unknown }
   if (severity !== undefined) return awayStates.test(String(code))

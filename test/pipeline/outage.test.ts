@@ -24,6 +24,7 @@ const ofServer = (code: string) => Object.assign(new Error('m'), { code, severit
 test('what PostgreSQL says when it goes, and what its connections say, is one outage', () => {
   const away = [
     new MillraceError('database-unreachable'),
+    new MillraceError('server-changed'),
     ...['57P01', '57P02', '57P03', '08006'].map(ofServer),
     new Error('Connection terminated unexpectedly'),
     new Error('the connection ended'),
@@ -33,6 +34,13 @@ test('what PostgreSQL says when it goes, and what its connections say, is one ou
   for (const error of away) assert.equal(nameOf(error), 'PostgreSQL', String(error))
   for (const code of ['55P03', '53100', '57014', '40P01'])
     assert.equal(nameOf(ofServer(code)), 'a into b: code')
+})
+
+test('a server that is there and cannot be worked with is another outage, for everybody too', () => {
+  for (const code of ['server-standby', 'identity-changed'] as const) {
+    const outage = outageOf(new MillraceError(code), code, 'c', 'a into b')
+    assert.deepEqual([outage.name, outage.personal], [`PostgreSQL: ${code}`, false])
+  }
 })
 
 test('a cluster is away by its name, whoever finds out how', () => {
