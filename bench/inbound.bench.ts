@@ -17,6 +17,7 @@ import type { Measurement } from './main.ts'
 import { DaemonProcess } from './support/daemon-process.ts'
 import { type RowFormat, row, rowCount, rowTable } from './support/rows.ts'
 import { median, percentile } from './support/statistics.ts'
+import { ways } from './support/ways.ts'
 
 const partitions = 4
 const runs = Number(process.env.BENCH_RUNS ?? 5)
@@ -58,6 +59,9 @@ export async function run(): Promise<Measurement[]> {
     try {
       const results: Measurement[] = []
       for (const pumpCase of pumpCases) results.push(...(await throughput(bench, pumpCase)))
+      const fill = (topic: string, count: number, value: (i: number) => string) =>
+        fillTopic(bench.brokers, topic, count, value)
+      results.push(...(await ways({ client, fill, rows: 'bench-text' })))
       results.push(...(await latency(bench)))
       return [...results, await idle(bench)]
     } finally {
@@ -74,7 +78,7 @@ async function throughput(bench: Bench, { format, parallelism, target }: PumpCas
   const topic = `bench-${format}`
   // json goes into columns: its limit is COPY of the same rows as text
   const file = await writeRows(bench.folder, format === 'json' ? 'text' : format)
-  await fillTopic(bench.brokers, topic, format)
+  await fillTopic(bench.brokers, topic, rowCount, (i) => row(format, i))
   await bench.client.query(`CREATE TABLE IF NOT EXISTS target (${rowTable})`)
   const copyTimes: number[] = []
   const pumpTimes: number[] = []
@@ -242,13 +246,18 @@ async function createTopic(brokers: string, topic: string): Promise<void> {
   await admin.close()
 }
 
-async function fillTopic(brokers: string, topic: string, format: RowFormat): Promise<void> {
+async function fillTopic(
+  brokers: string,
+  topic: string,
+  count: number,
+  value: (i: number) => string,
+): Promise<void> {
   await createTopic(brokers, topic)
   const producer = newProducer(brokers)
-  for (let i = 0; i < rowCount; ) {
+  for (let i = 0; i < count; ) {
     const partition = Math.floor(i / 5000) % partitions
     const messages: { topic: string; partition: number; value: string }[] = []
-    for (const end = i + 5000; i < end; i++) messages.push({ topic, partition, value: row(format, i) })
+    for (const end = i + 5000; i < end; i++) messages.push({ topic, partition, value: value(i) })
     await producer.send({ messages, acks: -1 })
   }
   await producer.close()

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Cleanup } from '../support/cleanup.ts'
-import { begin, positionsOf, promptDaemon, untilPassed, untilRows, untilState } from '../support/flow.ts'
+import { begin, promptDaemon, untilPassed, untilRows, untilState } from '../support/flow.ts'
 import { type PlainRoles, plainRoles } from '../support/plain-roles.ts'
 import { produce, topicFor } from '../support/topic.ts'
 
@@ -76,7 +76,8 @@ interface Trap {
 const trapFunction = ({ mallory }: PlainRoles, returns: string, result: string) => `
   SET LOCAL ROLE ${mallory};
   CREATE FUNCTION trap() RETURNS ${returns} LANGUAGE plpgsql AS $$
-    BEGIN RESET ROLE; INSERT INTO seen VALUES (current_user); RETURN ${result}; END $$;
+    BEGIN BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END;
+      INSERT INTO public.seen VALUES (current_user); RETURN ${result}; END $$;
   GRANT EXECUTE ON FUNCTION trap() TO PUBLIC;
   RESET ROLE;`
 
@@ -94,7 +95,8 @@ const traps: Trap[] = [
     set: (roles) => `
       SET LOCAL ROLE ${roles.owner};
       CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN RESET ROLE; INSERT INTO seen VALUES (current_user); RETURN NEW; END $$;
+        BEGIN BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END;
+          INSERT INTO public.seen VALUES (current_user); RETURN NEW; END $$;
       CREATE TRIGGER trap BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION trap();
       RESET ROLE;`,
   },
@@ -117,7 +119,8 @@ const traps: Trap[] = [
     set: ({ mallory }) => `
       SET LOCAL ROLE ${mallory};
       CREATE FUNCTION act() RETURNS void LANGUAGE plpgsql AS $$
-        BEGIN RESET ROLE; INSERT INTO seen VALUES (current_user); END $$;
+        BEGIN BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END;
+          INSERT INTO public.seen VALUES (current_user); END $$;
       CREATE FUNCTION trap(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
         BEGIN IF $1 = 'b' THEN PERFORM public.act(); END IF; RETURN $1; END $$;
       RESET ROLE;
@@ -136,12 +139,9 @@ for (const { what, set } of traps) {
     await db.query(`BEGIN; ${set(roles)} COMMIT`)
     await db.query('TRUNCATE seen')
     await produce(topic, [{ value: '2\tb' }])
-    const failed = await untilState(db, topic, 'failed')
-    assert.equal(failed.error_code, 'target-refused')
-    assert.match(failed.error_message ?? '', /trap/)
-    await untilRows(db, 'SELECT role FROM seen', [])
-    await untilRows(db, 'SELECT n FROM target', [[1]])
-    assert.deepEqual(await positionsOf(db, topic), { 0: 1 })
+    await untilPassed(db, topic, 2)
+    await untilRows(db, 'SELECT DISTINCT role FROM seen', [[roles.owner]])
+    await untilRows(db, 'SELECT n FROM target ORDER BY n', [[1], [2]])
   })
 }
 
@@ -154,6 +154,7 @@ test("F38 another role's trigger on a table of the daemon's own does not run as 
   await untilPassed(db, topic, 1)
   await db.query(`BEGIN; ${traps[0]!.set(roles)} COMMIT`)
   await produce(topic, [{ value: '2\tb' }])
+  // the consumer's owner is the daemon's role itself: whatever ran for it would run with its rights
   const failed = await untilState(db, topic, 'failed')
   assert.equal(failed.error_code, 'target-refused')
   await untilRows(db, 'SELECT role FROM seen', [])
