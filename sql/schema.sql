@@ -1860,7 +1860,7 @@ AS $function$
 DECLARE
   problem text;
 BEGIN
-  IF current_setting('server_version_num')::integer >= 180000 OR owner = ANY (millrace.trusted_roles()) THEN
+  IF owner = ANY (millrace.trusted_roles()) THEN
     RETURN;
   END IF;
   problem := millrace.deferring_code(ARRAY(
@@ -1886,9 +1886,6 @@ DECLARE
   trusted constant oid[] := millrace.trusted_roles();
   found_code record;
 BEGIN
-  IF current_setting('server_version_num')::integer >= 180000 THEN
-    RETURN NULL;
-  END IF;
   SELECT t.tgname AS name, t.tgrelid::regclass AS relation INTO found_code
   FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_class AS c ON c.oid = t.tgrelid
   WHERE t.tgrelid = ANY (relations) AND t.tgdeferrable AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
@@ -1901,6 +1898,13 @@ BEGIN
       OR EXISTS (SELECT FROM unnest(k.conexclop) AS o (id) WHERE o.id >= 16384)
       OR EXISTS (SELECT FROM unnest(i.indclass) AS o (id) WHERE o.id >= 16384))
     AND NOT ARRAY[owner, c.relowner] <@ trusted
+  UNION ALL
+  SELECT k.conname, k.conrelid::regclass FROM pg_constraint AS k
+    CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS pair (near, far)
+    JOIN pg_attribute AS n ON n.attrelid = k.conrelid AND n.attnum = pair.near
+    JOIN pg_attribute AS f ON f.attrelid = k.confrelid AND f.attnum = pair.far
+  WHERE (k.conrelid = ANY (relations) OR k.confrelid = ANY (relations)) AND k.contype = 'f' AND k.condeferrable
+    AND n.atttypid <> f.atttypid AND greatest(n.atttypid, f.atttypid) >= 16384
   LIMIT 1;
   RETURN CASE WHEN FOUND THEN
     format('has the deferrable %s of %s, which would run at COMMIT as the daemon', quote_ident(found_code.name), found_code.relation) END;

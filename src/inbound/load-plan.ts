@@ -23,6 +23,8 @@ import {
 export interface StageColumn {
   name: string
   type: string
+  /** The type is no one of PostgreSQL's own. */
+  ofUsers?: boolean
 }
 
 /** For a staging table and the function that empties it into the relation. */
@@ -157,7 +159,7 @@ function stagePlan(
   const shape = spec.transform === null ? rowsShape(spec, target) : batchShape(spec, batchColumns)
   const options = { ...common, ...shape.options, prefix: [...own, ...shape.prefix] }
   const format = createFormat({ ...options, target: { ...stage(''), columns: shape.columns } })
-  const types = new Map(shape.types.map(({ name, type }) => [name, type]))
+  const types = new Map(shape.types.map((column) => [column.name, column]))
   const filled = [...shape.prefix.map(({ column }) => column), ...format.columns]
   const keys = [...(common.keyColumns ?? [])]
   return {
@@ -177,7 +179,7 @@ function stagePlan(
       { name: stageColumns.tag, type: 'bigint' },
       ...(marksAbsent ? [{ name: stageColumns.absent, type: 'integer[]' }] : []),
       ...(spec.mode === 'insert' ? [] : [{ name: stageColumns.op, type: '"char"' }]),
-      ...filled.map((column) => ({ name: column, type: types.get(column) ?? 'text' })),
+      ...filled.map((name) => types.get(name) ?? { name, type: 'text' }),
     ],
     format,
     exploded: createExploder({ ...options, target: { ...stage(' raw'), columns: shape.columns } }),
@@ -199,7 +201,7 @@ function rowsShape(spec: ConsumerSpec, target: Target): Shape {
   return {
     columns: target.columns,
     prefix: metadataPrefix(spec, target),
-    types: target.columns.map(({ name, stageType }) => ({ name, type: stageType })),
+    types: target.columns.map(({ name, stageType, ofUsers }) => ({ name, type: stageType, ofUsers })),
     casts: new Map(),
     options: {},
   }

@@ -7,6 +7,7 @@ import type { ChunkPool } from '../formats/chunk-pool.ts'
 import type { BadMessage, Encoded, Encoder, Format, Segment } from '../formats/format.ts'
 import type { Message } from '../formats/message.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
+import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import type { RelationPlan } from './load-plan.ts'
 
@@ -24,6 +25,8 @@ interface Problem {
 
 /** Milliseconds after which a key that names nothing is looked up again. */
 const patience = 5000
+
+const insufficientPrivilege = '42501'
 
 /** Keys that name nothing; they may be any number. */
 const mostProblems = 10_000
@@ -64,12 +67,17 @@ export class RouteTable {
     )
     if (!found) return this.#refuse(key, 'route-missing', 'its key names no relation')
     try {
+      await this.#shared.query('SELECT millrace.check_insert($1, $2, $3::oid::regrole)', [
+        found.schema,
+        found.name,
+        this.#spec.ownerOid,
+      ])
       const plan = await this.#describe(this.#shared, { ...this.#spec, ...found, routeByKey: false })
       this.#plans.set(key, plan)
       this.#problems.delete(key)
     } catch (error) {
-      if (!(error instanceof MillraceError)) throw error
-      this.#refuse(key, 'route-missing', error.message)
+      if (!(error instanceof MillraceError) && sqlstateOf(error) !== insufficientPrivilege) throw error
+      this.#refuse(key, 'route-missing', (error as Error).message)
     }
   }
 

@@ -27,16 +27,16 @@ export class DefersCode extends Error {}
 export class Staging {
   readonly #session: Session
   readonly #plan: StagePlan
-  /** What each function was when it was made: an altered one is another version of its row. */
-  readonly #functions: string
-  readonly #oids: string
+  /** What the tables and functions were when they were made. */
+  #objects: string
   #salvages = false
+  /** Something may be staged. */
+  #filled = false
 
-  private constructor(session: Session, plan: StagePlan, made: { oids: string; functions: string }) {
+  private constructor(session: Session, plan: StagePlan, objects: string) {
     this.#session = session
     this.#plan = plan
-    this.#functions = made.functions
-    this.#oids = made.oids
+    this.#objects = objects
   }
 
   /** What was prepared. */
@@ -55,9 +55,10 @@ export class Staging {
   }
 
   static async #make(session: Session, plan: StagePlan): Promise<void> {
-    const [made] = await session.script<{ oids: string; functions: string }>(createStage(session, plan))
-    if (!made) throw new Error('the staging functions were not made')
-    session.keepsakes.set(plan, new Staging(session, plan, made))
+    const [made] = await session.script<{ objects: string }>(
+      `${createStage(session, plan)}; ${inspect(plan)}`,
+    )
+    session.keepsakes.set(plan, new Staging(session, plan, made?.objects ?? ''))
   }
 
   get exploded(): ExplodedFormat {
@@ -66,6 +67,9 @@ export class Staging {
 
   /** COPY into the staging table. */
   async fill(segments: Segment[]): Promise<void> {
+    await this.#inspect()
+    if (this.#filled) await this.#session.script(`DELETE FROM ${this.#plan.stage}`)
+    this.#filled = true
     for (const segment of segments) {
       await this.#session.copyIn(this.#plan.format.copyStatement(segment), segment.chunks)
     }
@@ -74,12 +78,17 @@ export class Staging {
   /** Before the transaction that takes messages one by one. */
   async prepareSalvage(): Promise<void> {
     if (this.#salvages) return
-    await this.#session.script(createRaw(this.#plan))
+    await this.#inspect()
+    const [made] = await this.#session.script<{ objects: string }>(
+      `${createRaw(this.#plan)}; ${inspect(this.#plan)}`,
+    )
+    this.#objects = made?.objects ?? ''
     this.#salvages = true
   }
 
   /** COPY of messages with every column as text; `convert` makes rows of the staging table of them. */
   async fillRaw(segments: Segment[]): Promise<void> {
+    await this.#inspect()
     for (const segment of segments) {
       await this.#session.copyIn(this.#plan.exploded.copyStatement(segment), segment.chunks)
     }
@@ -90,13 +99,14 @@ export class Staging {
     const { stage } = this.#plan
     const failed = named(this.#plan, ' failed')
     await this.#session.script(
-      `INSERT INTO ${stage} SELECT * FROM ${named(this.#plan, ' convert')}();
+      `DELETE FROM ${stage};
+       INSERT INTO ${stage} SELECT * FROM ${named(this.#plan, ' convert')}();
        DELETE FROM ${stage} AS s USING ${failed} AS f WHERE s.${tag} = f.tag;
        DELETE FROM ${named(this.#plan, ' raw')}`,
     )
   }
 
-  /** Loads what is staged and empties the staging table. @throws PostgreSQL's error */
+  /** Loads what is staged. @throws PostgreSQL's error */
   async loadAll(): Promise<void> {
     await this.#call(`SELECT ${named(this.#plan, ' load')}()`)
   }
@@ -110,6 +120,7 @@ export class Staging {
 
   /** What `convert` and `loadEach` noted, in order; then the note is empty. */
   async takeFailed(): Promise<FailedMessage[]> {
+    await this.#inspect()
     const failed = named(this.#plan, ' failed')
     const rows = await this.#session.script<{ tag: string; sqlstate: string; reason: string }>(
       `WITH taken AS (DELETE FROM ${failed} RETURNING *)
@@ -118,20 +129,28 @@ export class Staging {
     return rows.map(({ tag, sqlstate, reason }) => ({ tag: Number(tag), sqlstate, reason }))
   }
 
+  /**
+   * Before anything of this session's own is used by its name: the owner's code could have dropped it (DISCARD TEMP asks
+   * nobody) and made something else of that name.
+   * @throws SessionTampered
+   */
+  async #inspect(): Promise<void> {
+    const [found] = await this.#session.script<{ objects: string | null }>(inspect(this.#plan))
+    if (found?.objects === this.#objects) return
+    const tampered = new SessionTampered('what the staged load is made of was altered')
+    this.#session.discard(tampered)
+    throw tampered
+  }
+
   /** Calls the owner's code, and undoes whatever it may have left in the session. */
   async #call(statement: string): Promise<void> {
     const session = this.#session
-    const [intact] = await session.script<{ functions: string }>(inspect(this.#oids))
-    if (intact?.functions !== this.#functions) {
-      session.discard(new SessionTampered('a function of the staged load was altered'))
-      throw new SessionTampered('a function of the staged load was altered')
-    }
+    await this.#inspect()
     failpoint('inbound.before-owner')
     const [left] = await session.script<{ message: string }>(
       `${statement};
        CLOSE ALL;
        ${session.resetScript};
-       DELETE FROM ${this.#plan.stage};
        SELECT message FROM millrace.deferred_code(${this.#plan.ownerOid}::oid)`,
     )
     if (left) throw new DefersCode(left.message)
@@ -167,9 +186,7 @@ function createStage(session: Session, plan: StagePlan): string {
     ${createFunction(`${loadEach}()`, failed, each, true)};
     SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     ALTER FUNCTION ${load}() OWNER TO ${owner};
-    ALTER FUNCTION ${loadEach}() OWNER TO ${owner};
-    SELECT pg_catalog.string_agg(p.oid::text, ',') AS oids, ${versions} AS functions
-      FROM pg_catalog.pg_proc AS p WHERE p.oid IN (${literal(`${load}()`)}::regprocedure, ${literal(`${loadEach}()`)}::regprocedure)`
+    ALTER FUNCTION ${loadEach}() OWNER TO ${owner}`
 }
 
 /** For messages that fail: every column as text, and one conversion after the other. */
@@ -188,10 +205,17 @@ function createRaw(plan: StagePlan): string {
 
 /**
  * Assignment in PL/pgSQL converts as COPY does: by the type's input function, with its limits (a varchar that is too
- * long fails). A message that fails here writes nothing in its subtransaction, so it takes no transaction id.
+ * long fails). That is so for types of PostgreSQL's own. To a type of a user's an assignment calls a cast of the user's,
+ * where there is one, and here it would run as the daemon; a constant is converted by the input function alone.
+ * A message that fails here writes nothing in its subtransaction, so it takes no transaction id.
  */
 function convertBody(plan: StagePlan, raw: string, failed: string): string {
-  const assignments = plan.stageColumns.map(({ name }) => `v.${identifier(name)} := r.${identifier(name)};`)
+  const assignments = plan.stageColumns.map(({ name, type, ofUsers }) => {
+    const [to, from] = [`v.${identifier(name)}`, `r.${identifier(name)}`]
+    return ofUsers
+      ? `EXECUTE 'SELECT ' || pg_catalog.quote_nullable(${from}) || ${literal(`::${type}`)} INTO ${to};`
+      : `${to} := ${from};`
+  })
   return `DECLARE
   r ${raw};
   v ${plan.stage};
@@ -209,8 +233,19 @@ BEGIN
 END`
 }
 
-const versions = `pg_catalog.string_agg(pg_catalog.concat_ws('/', p.oid, p.xmin, p.ctid), ',' ORDER BY p.oid)`
-
-function inspect(oids: string): string {
-  return `SELECT ${versions} AS functions FROM pg_catalog.pg_proc AS p WHERE p.oid IN (${oids}) AND p.prosecdef`
+/**
+ * Everything in the session's temporary schema that has a name of the plan's. Tables are the daemon's: nobody else can
+ * alter them. The functions are the owner's; an altered one is another version of its row.
+ */
+function inspect({ name }: StagePlan): string {
+  const names = ['', ' raw', ' failed', ' load', ' each', ' convert']
+    .map((kind) => literal(`${name}${kind}`))
+    .join(', ')
+  return `
+    SELECT pg_catalog.string_agg(o.version, ',' ORDER BY o.version) AS objects FROM (
+      SELECT pg_catalog.concat_ws('/', c.relname, c.oid, c.relowner) AS version FROM pg_catalog.pg_class AS c
+       WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname IN (${names})
+      UNION ALL
+      SELECT pg_catalog.concat_ws('/', p.proname, p.oid, p.xmin, p.ctid, p.prosecdef) FROM pg_catalog.pg_proc AS p
+       WHERE p.pronamespace = pg_catalog.pg_my_temp_schema() AND p.proname IN (${names})) AS o`
 }

@@ -10,6 +10,8 @@ import type { ConsumerSpec } from './consumer.ts'
 export interface TargetColumn extends Column {
   /** For a staging table: its own type, or one that holds the same and whose conversion runs no code of users. */
   stageType: string
+  /** `stageType` is no type of PostgreSQL's own: a cast to it may be a user's. */
+  ofUsers: boolean
   /** Its own type where the conversion from `stageType` has to be written out; else null. */
   castTo: string | null
   /** SQL expression; null where COPY would put NULL, and for identities. */
@@ -74,6 +76,7 @@ interface ColumnRow extends Record<string, unknown> {
   has_default: boolean
   type: string
   stage_type: string
+  of_users: boolean
   default_value: string | null
   identity: string
   not_null: boolean
@@ -125,6 +128,7 @@ function describeColumn(row: ColumnRow): TargetColumn {
     type: typeOf(row),
     hasDefault: row.has_default,
     stageType: row.stage_type,
+    ofUsers: row.of_users,
     // from what a domain is made of, assignment leads to it; from text nothing does by itself
     castTo: row.stage_type === 'text' && row.base !== 'text' ? row.type : null,
     defaultValue: row.default_value,
@@ -212,7 +216,7 @@ const columnsQuery = `
   SELECT a.attname AS name, t.typname AS base, t.typcategory AS category, e.typname AS element,
          a.atthasdef OR a.attidentity <> '' OR b.typdefaultbin IS NOT NULL AS has_default,
          pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-         millrace.staging_type(a.atttypid, a.atttypmod) AS stage_type,
+         s.type AS stage_type, pg_catalog.to_regtype(s.type)::oid >= 16384 AS of_users,
          CASE WHEN a.attidentity <> '' THEN NULL
               ELSE coalesce(pg_catalog.pg_get_expr(f.adbin, f.adrelid), pg_catalog.pg_get_expr(b.typdefaultbin, 0)) END
            AS default_value,
@@ -222,5 +226,6 @@ const columnsQuery = `
     JOIN pg_catalog.pg_type AS t ON t.oid = b.oid
     LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND t.typcategory = 'A'
     LEFT JOIN pg_catalog.pg_attrdef AS f ON f.adrelid = $1 AND f.adnum = a.attnum
+    CROSS JOIN LATERAL millrace.staging_type(a.atttypid, a.atttypmod) AS s (type)
    WHERE b.typtype <> 'd'
    ORDER BY a.attnum`

@@ -2,8 +2,10 @@
 // be inherited from the role or the database and could fool a statement of ours (the search path) or end a
 // load half-way (statement_timeout).
 
+import type { Socket } from 'node:net'
 import pg from 'pg'
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts'
+import { guardMessages } from './message-guard.ts'
 import { isSession } from './pooler.ts'
 
 export interface ConnectOptions {
@@ -38,6 +40,7 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
       throw new MillraceError('pooler-transaction-mode', { database: options.database })
     }
     await client.query('SET search_path = pg_catalog, pg_temp')
+    guardMessages((client as unknown as { connection: { stream: Socket } }).connection.stream)
     return client
   } catch (cause) {
     void client.end().catch(() => {})

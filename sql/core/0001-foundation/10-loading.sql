@@ -31,8 +31,10 @@ AS $$
   SELECT relation FROM written
 $$;
 
--- What of another role's would run at COMMIT, when the role is the daemon's again: before PostgreSQL 18, deferred triggers and
--- deferred exclusion constraints. From 18 on they run as the role for which they were queued.
+-- What of another role's would run at COMMIT, when the role is the daemon's again: deferred triggers, deferred constraints
+-- with expressions or operators of users, and casts between the two sides of a deferred foreign key. From PostgreSQL 18 on
+-- a deferred trigger runs as the role for which it was queued; but there, too, it can leave a cursor WITH HOLD, which COMMIT
+-- then fills as the daemon.
 CREATE FUNCTION millrace.deferring_code(relations oid[], owner oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -41,9 +43,6 @@ DECLARE
   trusted constant oid[] := millrace.trusted_roles();
   found_code record;
 BEGIN
-  IF current_setting('server_version_num')::integer >= 180000 THEN
-    RETURN NULL;
-  END IF;
   SELECT t.tgname AS name, t.tgrelid::regclass AS relation INTO found_code
   FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_class AS c ON c.oid = t.tgrelid
   WHERE t.tgrelid = ANY (relations) AND t.tgdeferrable AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
@@ -56,6 +55,13 @@ BEGIN
       OR EXISTS (SELECT FROM unnest(k.conexclop) AS o (id) WHERE o.id >= 16384)
       OR EXISTS (SELECT FROM unnest(i.indclass) AS o (id) WHERE o.id >= 16384))
     AND NOT ARRAY[owner, c.relowner] <@ trusted
+  UNION ALL
+  SELECT k.conname, k.conrelid::regclass FROM pg_constraint AS k
+    CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS pair (near, far)
+    JOIN pg_attribute AS n ON n.attrelid = k.conrelid AND n.attnum = pair.near
+    JOIN pg_attribute AS f ON f.attrelid = k.confrelid AND f.attnum = pair.far
+  WHERE (k.conrelid = ANY (relations) OR k.confrelid = ANY (relations)) AND k.contype = 'f' AND k.condeferrable
+    AND n.atttypid <> f.atttypid AND greatest(n.atttypid, f.atttypid) >= 16384
   LIMIT 1;
   RETURN CASE WHEN FOUND THEN
     format('has the deferrable %s of %s, which would run at COMMIT as the daemon', quote_ident(found_code.name), found_code.relation) END;
@@ -71,7 +77,7 @@ AS $$
 DECLARE
   problem text;
 BEGIN
-  IF current_setting('server_version_num')::integer >= 180000 OR owner = ANY (millrace.trusted_roles()) THEN
+  IF owner = ANY (millrace.trusted_roles()) THEN
     RETURN;
   END IF;
   problem := millrace.deferring_code(ARRAY(
