@@ -19,8 +19,8 @@ export interface Patience {
   signal: AbortSignal
 }
 
-/** This project's errors that pass by themselves. */
-const passing: readonly string[] = ['database-unreachable', 'kafka-unreachable']
+/** This project's errors that pass by themselves; the end of a log may be removed while it is looked at. */
+const passing: readonly string[] = ['database-unreachable', 'kafka-unreachable', 'offset-out-of-range']
 
 /** Only a person can help. */
 export function isFinal(error: unknown): boolean {
