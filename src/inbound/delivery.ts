@@ -247,7 +247,7 @@ function decided(error: unknown): boolean {
 }
 
 /** No connection is to be had now, which says nothing about what was to be loaded. */
-const connectionCodes: readonly string[] = [
+export const connectionCodes: readonly string[] = [
   'database-unreachable',
   'server-changed',
   'server-standby',

@@ -5,6 +5,7 @@ import { MillraceError, reasonOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
+import { connectionCodes } from './delivery.ts'
 import { TargetChanged } from './loader.ts'
 import { type OwnedRequest, RequestLost } from './owned-request.ts'
 import { Damaged } from './salvage.ts'
@@ -19,8 +20,8 @@ export interface Patience {
   signal: AbortSignal
 }
 
-/** This project's errors that pass by themselves. */
-const passing: readonly string[] = ['database-unreachable', 'kafka-unreachable']
+/** This project's errors that pass by themselves; the end of a log may be removed while it is looked at. */
+const passing: readonly string[] = [...connectionCodes, 'kafka-unreachable', 'offset-out-of-range']
 
 /** Only a person can help. */
 export function isFinal(error: unknown): boolean {

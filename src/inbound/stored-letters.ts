@@ -79,6 +79,6 @@ const nextLetters = `
   SELECT d.id, d.partition, d."offset", d.key, d.value, d.headers,
          pg_catalog.round(EXTRACT(epoch FROM d."timestamp") * 1000)::int8 AS timestamp
     FROM millrace.dead_letter AS d
-   WHERE d.id IN (SELECT s.id FROM sized AS s WHERE s.total <= $5 OR s.total = s.bytes)
-     AND d.replay_id = $1 AND d.consumer_id = $2
+   WHERE d.replay_id = $1 AND d.consumer_id = $2 AND d.id > $3
+     AND d.id <= (SELECT max(s.id) FROM sized AS s WHERE s.total <= $5 OR s.total = s.bytes)
    ORDER BY d.id FOR UPDATE`

@@ -3,16 +3,16 @@
 
 import { MillraceError } from '../errors.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
-import type { RecordBatch } from '../kafka/record-batch.ts'
 import type { ResponsePool } from '../kafka/response-pool.ts'
 import { TopicClient } from '../kafka/topic-client.ts'
 import type { WalkedRecord } from '../kafka/walked-record.ts'
 import { shareOut } from '../pipeline/share-out.ts'
-import type { Fetched, Reading } from './fetch-loop.ts'
+import type { Fetched } from './fetch-loop.ts'
 import { Handover } from './handover.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
 import { readPartitions } from './reader.ts'
+import { type StretchBounds, Stretches } from './stretches.ts'
 import { type FetchedSpan, Pace, walkBatch } from './walk.ts'
 
 export interface TailParts {
@@ -32,19 +32,11 @@ export interface Tail {
   bytes: number
 }
 
-/** A partition's stretch of offsets that is read, and what came of it. */
-interface Stretch {
-  low: bigint
-  from: bigint
-  /** How far it is read. */
-  read: bigint
-  end: bigint
-  batches: RecordBatch[]
-  bytes: number
-}
-
 /** Where offsets have no message (compaction, aborted transactions) more of them are read, so many times at the most. */
 const rounds = 4
+
+/** That are kept, where the daemon's memory allows it. */
+const mostBytes = 32 * 1024 * 1024
 
 /** Milliseconds in which the topic has to be read. */
 const patience = 30_000
@@ -71,14 +63,14 @@ class TailReader {
   readonly #topic: string
   readonly #parts: TailParts
   readonly #mostBytes: number
-  #stretches = new Map<number, Stretch>()
-  #cut = false
+  #stretches: Stretches
 
   constructor(client: TopicClient, topic: string, parts: TailParts) {
     this.#client = client
     this.#topic = topic
     this.#parts = parts
-    this.#mostBytes = Math.min(32 * 1024 * 1024, Math.floor(parts.budget.limit / 4))
+    this.#mostBytes = Math.min(mostBytes, Math.floor(parts.budget.limit / 4))
+    this.#stretches = this.#begin(new Map())
   }
 
   async read(messages: number): Promise<Tail> {
@@ -90,33 +82,35 @@ class TailReader {
       Number((end[partition] ?? 0n) - (low[partition] ?? 0n)),
     )
     for (let round = 0, wanted = messages; ; round++, wanted *= 4) {
-      const shares = shareOut(there, wanted)
-      this.drop()
-      for (const [partition, share] of shares.entries()) {
-        if (share === 0) continue
+      const bounds = new Map<number, StretchBounds>()
+      for (const [partition, share] of shareOut(there, wanted).entries()) {
         const until = end[partition] as bigint
-        const from = until - BigInt(share)
-        const stretch = { low: low[partition] as bigint, from, read: from, end: until, batches: [], bytes: 0 }
-        this.#stretches.set(partition, stretch)
+        if (share > 0)
+          bounds.set(partition, { low: low[partition] as bigint, from: until - BigInt(share), end: until })
       }
+      this.drop()
+      this.#stretches = this.#begin(bounds)
       await this.#fetch(topic.id)
       const found = await this.#offsets()
-      const count = found.reduce((sum, [, offsets]) => sum + offsets.length, 0)
-      const whole = [...this.#stretches.values()].every(({ low, from }) => from === low)
-      if (count >= messages || whole || this.#cut || round === rounds) return this.#tail(found, messages)
+      const count = found.reduce((sum, { offsets }) => sum + offsets.length, 0)
+      const { isWhole, isCut } = this.#stretches
+      if (count >= messages || isWhole || isCut || round === rounds) return this.#tail(found, messages)
     }
   }
 
   /** Gives back what was read. */
   drop(): void {
-    for (const { bytes } of this.#stretches.values()) this.#parts.budget.release(bytes)
-    this.#stretches.clear()
+    this.#stretches.drop()
+  }
+
+  #begin(bounds: Map<number, StretchBounds>): Stretches {
+    return new Stretches(bounds, { ...this.#parts, mostBytes: this.#mostBytes })
   }
 
   async #fetch(topicId: string): Promise<void> {
     const { access, budget, responses, retry, signal } = this.#parts
-    const readings = new Map<number, Reading>()
-    for (const [partition, { from }] of this.#stretches) readings.set(partition, { offset: from, epoch: -1 })
+    const stretches = this.#stretches
+    const readings = stretches.readings
     if (readings.size === 0) return
     const handover = new Handover<Fetched>()
     const over = new AbortController()
@@ -150,18 +144,18 @@ class TailReader {
     }).finally(() => handover.end())
     reading.catch(() => {})
     try {
-      while (!this.#isRead()) {
+      while (!stretches.isRead) {
         const fetched = await handover.take()
         if (!fetched) break
-        this.#keep(fetched)
+        stretches.keep(fetched)
       }
     } finally {
       over.abort()
-      for (const fetched of handover.close()) this.#giveBack(fetched)
+      for (const fetched of handover.close()) stretches.pass(fetched)
     }
     const end = await reading
     signal.throwIfAborted()
-    if (this.#isRead()) return
+    if (stretches.isRead) return
     if (end === 'topic-gone')
       throw new MillraceError('topic-missing', { topic: this.#topic, cluster: access.name })
     throw (
@@ -169,97 +163,41 @@ class TailReader {
     )
   }
 
-  #isRead(): boolean {
-    return [...this.#stretches.values()].every(({ read, end }) => read >= end)
-  }
-
-  /** Copied: the response's memory is used again. */
-  #keep(fetched: Fetched): void {
-    for (const span of fetched.spans) {
-      const stretch = this.#stretches.get(span.partition)
-      if (!stretch) continue
-      for (const batch of span.batches) {
-        if (batch.baseOffset >= stretch.end) break
-        const kept = { ...batch, payload: Buffer.from(batch.payload) }
-        stretch.batches.push(kept)
-        this.#count(stretch, kept.payload.length)
-      }
-      stretch.read = span.to
-      this.#shorten(stretch)
-    }
-    this.#giveBack(fetched)
-  }
-
-  /** Leaves the oldest record batches out, as far as the bytes are more than this partition's share. */
-  #shorten(stretch: Stretch): void {
-    const share = this.#mostBytes / this.#stretches.size
-    while (stretch.bytes > share && stretch.batches.length > 1) {
-      const [oldest] = stretch.batches.splice(0, 1)
-      this.#count(stretch, -(oldest as RecordBatch).payload.length)
-      stretch.from = (stretch.batches[0] as RecordBatch).baseOffset
-      this.#cut = true
-    }
-  }
-
-  #count(stretch: Stretch, bytes: number): void {
-    stretch.bytes += bytes
-    this.#parts.budget.add(bytes)
-  }
-
-  #giveBack({ reserved, memory }: Fetched): void {
-    this.#parts.budget.release(reserved)
-    for (const buffer of memory) this.#parts.responses.give(buffer)
-  }
-
   /** Of the messages that were read. */
-  async #offsets(): Promise<[number, bigint[]][]> {
-    const found: [number, bigint[]][] = []
+  async #offsets(): Promise<Tail['partitions']> {
     const pace = new Pace()
     const parts = { topic: this.#topic, budget: this.#parts.budget }
-    for (const [partition] of this.#stretches) {
+    const found: Tail['partitions'] = []
+    for (const span of this.#stretches.spans) {
       const offsets: bigint[] = []
       const sink = {
         appendRecord: (record: WalkedRecord) => {
           offsets.push(record.offset)
         },
       }
-      const span = this.#spanOf(partition)
       for (const batch of span.batches) {
         await walkBatch(batch, span, 0, parts, pace, {
           step: (walk, record, bytes) => walk.walkRecords(sink, record, bytes),
           isOver: () => false,
         })
       }
-      found.push([partition, offsets])
+      found.push({ span, offsets })
     }
     return found
   }
 
   /** The last ones of them, from each partition its share. */
-  #tail(found: [number, bigint[]][], messages: number): Tail {
-    const shares = shareOut(
-      found.map(([, offsets]) => offsets.length),
-      messages,
-    )
-    const partitions = found.flatMap(([partition, all], index) => {
+  #tail(found: Tail['partitions'], messages: number): Tail {
+    const counts = found.map(({ offsets }) => offsets.length)
+    const shares = shareOut(counts, messages)
+    const partitions = found.flatMap(({ span, offsets: all }, index) => {
       const offsets = all.slice(all.length - (shares[index] as number))
       const [from] = offsets
       if (from === undefined) return []
-      const span = this.#spanOf(partition)
-      return [
-        {
-          span: { ...span, from, batches: span.batches.filter((batch) => batch.lastOffset >= from) },
-          offsets,
-        },
-      ]
+      const batches = span.batches.filter((batch) => batch.lastOffset >= from)
+      return [{ span: { ...span, from, batches }, offsets }]
     })
-    const bytes = [...this.#stretches.values()].reduce((sum, stretch) => sum + stretch.bytes, 0)
-    return { partitions, bytes }
-  }
-
-  #spanOf(partition: number): FetchedSpan {
-    const { from, end, batches } = this.#stretches.get(partition) as Stretch
-    return { partition, from, to: end, leaderEpoch: -1, batches }
+    return { partitions, bytes: this.#stretches.bytes }
   }
 }
 

@@ -93,6 +93,7 @@ export async function callTry(
   client: pg.ClientBase,
   options: Map<string, string | string[]>,
 ): Promise<RequestProgress> {
+  await client.query('SET client_min_messages = warning') // how far it is would be a notice
   const names = [...options.keys()].map((name, index) => `"${name}" := $${index + 1}`)
   const { rows } = await client.query<{ request: string }>(`CALL millrace.try(${names.join(', ')})`, [
     ...options.values(),

@@ -42,7 +42,7 @@ test('inside a transaction block it says that it cannot wait, and the daemon see
   await client.query('BEGIN')
   const { rows: called } = await client.query('CALL millrace.replay()')
   assert.equal(called[0].asked, '3')
-  assert.deepEqual(notices, ['code: request-waiting'])
+  assert.ok(notices.includes('code: request-waiting'), notices.join())
   await client.query('COMMIT')
   await untilRows(db, 'SELECT state, done_count::int FROM millrace.request', [['done', 3]])
   await untilRows(db, rows, [[0], [1], [2]])
