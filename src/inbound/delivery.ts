@@ -117,7 +117,7 @@ export class Delivery {
           throw new TargetChanged()
         if (verdict === 'message') return error as Error
         if (verdict === 'person') throw error
-        this.#parts.onRetry(error)
+        this.#parts.onRetry(error instanceof NoSession ? error.cause : error)
         await setTimeout(this.#backoff.next(), undefined, { signal: this.#parts.signal })
       }
     }
@@ -185,7 +185,9 @@ export class Delivery {
   /** @param work is left out where an earlier attempt has committed these spans */
   async #withSession(spans: FetchedSpan[], work: (session: Session) => Promise<void>): Promise<void> {
     const { sessions, claim } = this.#parts
-    const session = await sessions.acquire(this)
+    const session = await sessions.acquire(this).catch((cause) => {
+      throw new NoSession('no session to load in', { cause })
+    })
     try {
       let committed = false
       if (session !== this.#session) {
@@ -231,7 +233,11 @@ export class Delivery {
   }
 }
 
+/** Whatever kept the daemon from PostgreSQL says nothing about the consumer: it may pass. */
+class NoSession extends Error {}
+
 function verdictFor(error: unknown): Verdict {
+  if (error instanceof NoSession) return 'retry'
   return decided(error) ? 'person' : verdictOn(error)
 }
 
