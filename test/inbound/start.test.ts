@@ -85,7 +85,9 @@ test('some partitions beside a start of all: those go elsewhere, the others wher
     [2n, 17n, 4n],
   )
   assert.deepEqual(
-    placesOf({ ...bounds, at: [7n, 8n, 9n] }, { ...nothing, time: 1, partitions }).places.map(({ offset }) => offset),
+    placesOf({ ...bounds, at: [7n, 8n, 9n] }, { ...nothing, time: 1, partitions }).places.map(
+      ({ offset }) => offset,
+    ),
     [7n, 17n, 9n],
   )
 })
