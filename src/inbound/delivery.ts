@@ -111,16 +111,29 @@ export class Delivery {
         this.#backoff.reset()
         return null
       } catch (error) {
-        const verdict = verdictFor(error)
-        // what is said of a message or of the relation is said of the one that is there now
-        if (verdict !== 'retry' && !decided(error) && (await this.#parts.hasChanged()))
-          throw new TargetChanged()
+        const verdict = await this.#verdict(error)
         if (verdict === 'message') return error as Error
         if (verdict === 'person') throw error
         this.#parts.onRetry(error instanceof NoSession ? error.cause : error)
         await setTimeout(this.#backoff.next(), undefined, { signal: this.#parts.signal })
       }
     }
+  }
+
+  /**
+   * What is said of a message or of the relation is said of the one that is there now; as long as nobody can look, it is
+   * tried again.
+   * @throws TargetChanged
+   */
+  async #verdict(error: unknown): Promise<Verdict> {
+    const verdict = verdictFor(error)
+    if (verdict === 'retry' || decided(error)) return verdict
+    const changed = await this.#parts.hasChanged().catch((cause) => {
+      if (verdictOn(cause) === 'retry') return null
+      throw cause
+    })
+    if (changed) throw new TargetChanged()
+    return changed === null ? 'retry' : verdict
   }
 
   /** Loads now, unless an earlier attempt whose outcome was unknown turns out to have been committed. */
