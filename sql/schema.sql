@@ -1491,8 +1491,9 @@ BEGIN
   IF NOT isfinite(c.start_time) THEN
     PERFORM millrace.refuse('start-offset-invalid', format('start_time cannot be %s', c.start_time));
   END IF;
-  IF num_nonnulls(c.start_offset, c.start_time, c.start_partitions) > 1 THEN
-    PERFORM millrace.refuse('start-offset-invalid', 'start_offset, start_time and start_partitions exclude each other');
+  -- start_partitions with one of them: where these partitions start, and where the others do.
+  IF num_nonnulls(c.start_offset, c.start_time) > 1 THEN
+    PERFORM millrace.refuse('start-offset-invalid', 'start_offset and start_time exclude each other');
   END IF;
   IF c.start_partitions IS NOT NULL AND (jsonb_typeof(c.start_partitions) <> 'object' OR c.start_partitions = '{}' OR EXISTS (
     SELECT FROM jsonb_each(CASE jsonb_typeof(c.start_partitions) WHEN 'object' THEN c.start_partitions ELSE '{}' END) AS p
@@ -2567,10 +2568,12 @@ BEGIN
     PERFORM millrace.refuse('seek-invalid', format('consumer %s cannot be moved there', consumer));
   END IF;
   IF partition IS NOT NULL THEN
-    -- Moves of several partitions, one after the other, that no daemon has made yet, go together.
+    -- Moves of several partitions, one after the other, that no daemon has made yet, go together; so they do with a
+    -- start of all partitions, which the others still make.
     moves := CASE WHEN found_consumer.start_pending THEN coalesce(found_consumer.start_partitions, '{}') ELSE '{}' END
       || jsonb_build_object(partition::text, start_offset);
-    start_offset := NULL;
+    start_offset := CASE WHEN found_consumer.start_pending THEN found_consumer.start_offset END;
+    start_time := CASE WHEN found_consumer.start_pending THEN found_consumer.start_time END;
   END IF;
   UPDATE millrace.consumer AS c SET start_offset = NULL, start_time = NULL, start_partitions = NULL WHERE c.id = consumer;
   UPDATE millrace.consumer AS c SET start_offset = start_offset, start_time = start_time, start_partitions = moves

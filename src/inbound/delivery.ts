@@ -111,16 +111,29 @@ export class Delivery {
         this.#backoff.reset()
         return null
       } catch (error) {
-        const verdict = verdictFor(error)
-        // what is said of a message or of the relation is said of the one that is there now
-        if (verdict !== 'retry' && !decided(error) && (await this.#parts.hasChanged()))
-          throw new TargetChanged()
+        const verdict = await this.#verdict(error)
         if (verdict === 'message') return error as Error
         if (verdict === 'person') throw error
-        this.#parts.onRetry(error)
+        this.#parts.onRetry(error instanceof NoSession ? error.cause : error)
         await setTimeout(this.#backoff.next(), undefined, { signal: this.#parts.signal })
       }
     }
+  }
+
+  /**
+   * What is said of a message or of the relation is said of the one that is there now; as long as nobody can look, it is
+   * tried again.
+   * @throws TargetChanged
+   */
+  async #verdict(error: unknown): Promise<Verdict> {
+    const verdict = verdictFor(error)
+    if (verdict === 'retry' || decided(error)) return verdict
+    const changed = await this.#parts.hasChanged().catch((cause) => {
+      if (verdictOn(cause) === 'retry') return null
+      throw cause
+    })
+    if (changed) throw new TargetChanged()
+    return changed === null ? 'retry' : verdict
   }
 
   /** Loads now, unless an earlier attempt whose outcome was unknown turns out to have been committed. */
@@ -185,7 +198,9 @@ export class Delivery {
   /** @param work is left out where an earlier attempt has committed these spans */
   async #withSession(spans: FetchedSpan[], work: (session: Session) => Promise<void>): Promise<void> {
     const { sessions, claim } = this.#parts
-    const session = await sessions.acquire(this)
+    const session = await sessions.acquire(this).catch((cause) => {
+      throw new NoSession('no session to load in', { cause })
+    })
     try {
       let committed = false
       if (session !== this.#session) {
@@ -231,7 +246,11 @@ export class Delivery {
   }
 }
 
+/** Whatever kept the daemon from PostgreSQL says nothing about the consumer: it may pass. */
+class NoSession extends Error {}
+
 function verdictFor(error: unknown): Verdict {
+  if (error instanceof NoSession) return 'retry'
   return decided(error) ? 'person' : verdictOn(error)
 }
 

@@ -22,6 +22,7 @@ interface PendingRow extends Record<string, unknown> {
   start_time: string | null
   /** partition → offset, as text: a number of JSON would be cut above 2^53. */
   start_partitions: Record<string, string> | null
+  begun: boolean
 }
 
 /** @returns null when the consumer is not what it was */
@@ -71,6 +72,7 @@ function askedOf(row: PendingRow): Asked {
     offset: row.start_offset === null ? null : BigInt(row.start_offset),
     time: row.start_time === null ? null : Number(row.start_time),
     partitions: row.start_partitions && new Map(partitions.map(([key, to]) => [Number(key), BigInt(to)])),
+    begun: row.begun,
   }
 }
 
@@ -120,7 +122,7 @@ async function forget(session: Session, spec: ConsumerSpec, asked: Asked): Promi
 
 /** Messages have a timestamp in whole milliseconds; below 0 there are only special values. */
 const pendingQuery = `
-  SELECT start_pending, start_offset,
+  SELECT start_pending, start_offset, located_at IS NOT NULL AS begun,
          (SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each_text(start_partitions) AS e) AS start_partitions,
          CASE WHEN start_time IS NOT NULL THEN greatest(0, ceil(extract(epoch FROM start_time) * 1000))::bigint END
            AS start_time

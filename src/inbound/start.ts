@@ -13,14 +13,16 @@ export interface TopicBounds {
   at: bigint[] | null
 }
 
-/** At most one of them is not null; all null: from the end, or where it stands. */
+/** At most one of offset and time is not null; all null: from the end, or where it stands. */
 export interface Asked {
   /** fromEnd, fromBeginning or an offset, for every partition. */
   offset: bigint | null
   /** Milliseconds since 1970. */
   time: number | null
-  /** The same as `offset` for some partitions; the others stay where they are. */
+  /** The same as `offset` for some partitions; the others go where offset or time says, or stay where they are. */
   partitions: Map<number, bigint> | null
+  /** It has begun before: a partition where it stands nowhere was added since, and is read from its beginning. */
+  begun: boolean
 }
 
 export interface Place {
@@ -58,10 +60,13 @@ export function placesOf(bounds: TopicBounds, asked: Asked): { places: Place[]; 
   const warnings: string[] = []
   const places = bounds.start.map((start, partition): Place => {
     const end = bounds.end[partition] ?? start
-    const moment = asked.time === null ? undefined : (bounds.at?.[partition] ?? end)
-    if (moment !== undefined) return { partition, offset: moment, moves: true }
-    const wanted = asked.partitions ? asked.partitions.get(partition) : (asked.offset ?? undefined)
-    const { offset, warning } = startOffset(wanted ?? fromEnd, partition, start, end)
+    const named = asked.partitions?.get(partition)
+    if (named === undefined && asked.time !== null) {
+      return { partition, offset: bounds.at?.[partition] ?? end, moves: true }
+    }
+    const wanted = named ?? asked.offset ?? undefined
+    const without = asked.begun ? fromBeginning : fromEnd
+    const { offset, warning } = startOffset(wanted ?? without, partition, start, end)
     if (warning) warnings.push(warning)
     return { partition, offset, moves: wanted !== undefined }
   })

@@ -7,6 +7,7 @@ import { type Database, databaseFor } from '../support/database.ts'
 import {
   addBroker,
   begin,
+  consume,
   consumerOf,
   positionsOf,
   promptDaemon,
@@ -73,6 +74,21 @@ test('some partitions are moved, the others stay', async (t) => {
   await untilRows(db, numbers, [[[1, 2, 3]]])
   assert.match((await consumerOf(db, topic)).warning ?? '', /^start-partition-missing: .*partition 7/)
   assert.deepEqual(await positionsOf(db, topic), { 0: 3, 1: 3 })
+})
+
+test('a partition is moved before the start is found: the others start where they were told to', async (t) => {
+  const { db, topic, daemon } = await setUp(t)
+  await produce(topic, [...at(0, 1, 2, 3), ...at(1, 11, 12)])
+  daemon.kill('SIGKILL')
+  await daemon.exited
+  const id = await consume(db, topic, 'numbers', { format: 'text' })
+  await db.query('SELECT millrace.seek($1, 2::bigint, 0)', [id])
+  await promptDaemon(t, db)
+  await untilRows(db, numbers, [[[3, 11, 12]]])
+  await untilRows(db, moves, [
+    ['start', 0, 2, 2],
+    ['start', 1, 0, 0],
+  ])
 })
 
 test('to a moment: the first message of each partition that is not older, or the end', async (t) => {

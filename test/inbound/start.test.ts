@@ -39,7 +39,7 @@ test('it is always inside, and nearest to what was asked for (property)', () => 
 })
 
 const bounds = { clusterId: 'c', topicId: 't', start: [2n, 3n, 4n], end: [20n, 30n, 40n], at: null }
-const nothing = { offset: null, time: null, partitions: null }
+const nothing = { offset: null, time: null, partitions: null, begun: false }
 
 test('nothing asked for: the end, where nothing stands yet', () => {
   assert.deepEqual(placesOf(bounds, nothing).places, [
@@ -76,4 +76,30 @@ test('some partitions: those move, the others do not; one that is not there is n
   ])
   assert.match(warnings[0] ?? '', /^start-offset-clamped: start_offset 9007199254740993 .*partition 0/)
   assert.match(warnings[1] ?? '', /^start-partition-missing: .*partition 5/)
+})
+
+test('some partitions beside a start of all: those go elsewhere, the others where all start', () => {
+  const partitions = new Map([[1, 17n]])
+  assert.deepEqual(
+    placesOf(bounds, { ...nothing, offset: fromBeginning, partitions }).places.map(({ offset }) => offset),
+    [2n, 17n, 4n],
+  )
+  assert.deepEqual(
+    placesOf({ ...bounds, at: [7n, 8n, 9n] }, { ...nothing, time: 1, partitions }).places.map(
+      ({ offset }) => offset,
+    ),
+    [7n, 17n, 9n],
+  )
+})
+
+test('F11 a partition that was added since is read from its beginning, whatever else is moved', () => {
+  const { places } = placesOf(bounds, { ...nothing, begun: true, partitions: new Map([[0, 9n]]) })
+  assert.deepEqual(
+    places.map(({ offset, moves }) => [offset, moves]),
+    [
+      [9n, true],
+      [3n, false],
+      [4n, false],
+    ],
+  )
 })

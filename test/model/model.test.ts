@@ -114,7 +114,8 @@ async function tamperingIsNoticed(world: World): Promise<void> {
       const moved = `UPDATE millrace.position SET next_offset = next_offset + ${by} WHERE consumer_id = ${consumer.id} AND partition = 0`
       await undone(moved, async () => {
         assert.deepEqual(await verifyProblems(query, consumer.id), [expected])
-        await assert.rejects(() => consumer.check(query))
+        // the last offset may be one that leaves no trace
+        if (by > 0) await assert.rejects(() => consumer.check(query), /too far/)
       })
     }
   }

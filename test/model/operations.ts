@@ -206,7 +206,7 @@ export const operations: Record<string, Operation> = {
     run: async ({ world: { daemons }, random }) => {
       const failpoint = random.among(failpoints)
       const action = random.chance(0.7) ? 'crash' : 'stop'
-      const passage = random.upTo(8)
+      const passage = random.upTo(4)
       await daemons.startDoomed(failpoint, action, passage)
       return `${failpoint}=${action}@${passage}`
     },

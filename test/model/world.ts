@@ -130,14 +130,15 @@ export class World {
   async settle(): Promise<void> {
     const { daemons } = this
     while (daemons.asleep.length > 0) daemons.wake()
-    await daemons.endDoomed()
     if (daemons.awake.length === 0) await daemons.start()
     for (const consumer of this.consumers) {
       if (consumer.paused) await this.asOwner('SELECT millrace.resume($1)', [consumer.id])
       consumer.paused = false
     }
+    // those that are doomed take part, and the others get over it
+    for (const consumer of this.consumers) await this.#untilLoaded(consumer)
+    await daemons.endDoomed()
     for (const consumer of this.consumers) {
-      await this.#untilLoaded(consumer)
       consumer.pending = false
       await this.inSnapshot((query) => consumer.checkSettled(query))
     }

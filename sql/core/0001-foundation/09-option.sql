@@ -168,8 +168,9 @@ BEGIN
   IF NOT isfinite(c.start_time) THEN
     PERFORM millrace.refuse('start-offset-invalid', format('start_time cannot be %s', c.start_time));
   END IF;
-  IF num_nonnulls(c.start_offset, c.start_time, c.start_partitions) > 1 THEN
-    PERFORM millrace.refuse('start-offset-invalid', 'start_offset, start_time and start_partitions exclude each other');
+  -- start_partitions with one of them: where these partitions start, and where the others do.
+  IF num_nonnulls(c.start_offset, c.start_time) > 1 THEN
+    PERFORM millrace.refuse('start-offset-invalid', 'start_offset and start_time exclude each other');
   END IF;
   IF c.start_partitions IS NOT NULL AND (jsonb_typeof(c.start_partitions) <> 'object' OR c.start_partitions = '{}' OR EXISTS (
     SELECT FROM jsonb_each(CASE jsonb_typeof(c.start_partitions) WHEN 'object' THEN c.start_partitions ELSE '{}' END) AS p

@@ -307,10 +307,12 @@ BEGIN
     PERFORM millrace.refuse('seek-invalid', format('consumer %s cannot be moved there', consumer));
   END IF;
   IF partition IS NOT NULL THEN
-    -- Moves of several partitions, one after the other, that no daemon has made yet, go together.
+    -- Moves of several partitions, one after the other, that no daemon has made yet, go together; so they do with a
+    -- start of all partitions, which the others still make.
     moves := CASE WHEN found_consumer.start_pending THEN coalesce(found_consumer.start_partitions, '{}') ELSE '{}' END
       || jsonb_build_object(partition::text, start_offset);
-    start_offset := NULL;
+    start_offset := CASE WHEN found_consumer.start_pending THEN found_consumer.start_offset END;
+    start_time := CASE WHEN found_consumer.start_pending THEN found_consumer.start_time END;
   END IF;
   UPDATE millrace.consumer AS c SET start_offset = NULL, start_time = NULL, start_partitions = NULL WHERE c.id = consumer;
   UPDATE millrace.consumer AS c SET start_offset = start_offset, start_time = start_time, start_partitions = moves
