@@ -4,12 +4,8 @@
 
 import type { ErrorCode } from '../errors.ts'
 import type { ChunkPool } from './chunk-pool.ts'
-import { createCsv } from './csv.ts'
-import { createJson } from './json.ts'
 import type { Message } from './message.ts'
 import type { PrefixField } from './prefix.ts'
-import { createText } from './text.ts'
-import { createValue } from './value-rows.ts'
 
 export type { Header, Message } from './message.ts'
 export type { PrefixField, PrefixName } from './prefix.ts'
@@ -156,11 +152,3 @@ export type Mode = 'insert' | 'upsert' | 'changes'
  * the value is null; a message that is empty without being null is skipped then.
  */
 export type Tombstone = 'skip' | 'row' | 'delete'
-
-/** @throws MillraceError json-path-invalid */
-export function createFormat(options: FormatOptions): Format {
-  if (options.format === 'json') return createJson(options)
-  if (options.mode === 'changes') throw new TypeError('change events are json')
-  if (options.value) return createValue(options, options.value)
-  return options.format === 'text' ? createText(options) : createCsv(options)
-}
