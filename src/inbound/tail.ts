@@ -13,7 +13,7 @@ import { Handover } from './handover.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
 import { readPartitions } from './reader.ts'
-import { type FetchedSpan, Pace, walkBatch } from './walk.ts'
+import { type FetchedSpan, Pace, walkAll } from './walk.ts'
 
 export interface TailParts {
   access: ClusterAccess
@@ -225,10 +225,7 @@ class TailReader {
       }
       const span = this.#spanOf(partition)
       for (const batch of span.batches) {
-        await walkBatch(batch, span, 0, parts, pace, {
-          step: (walk, record, bytes) => walk.walkRecords(sink, record, bytes),
-          isOver: () => false,
-        })
+        await walkAll(batch, span, 0, parts, pace, sink)
       }
       found.push([partition, offsets])
     }

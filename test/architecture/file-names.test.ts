@@ -49,6 +49,9 @@ suite('file names in documents', () => {
       'test/*/none.ts',
     ])
     assert.deepEqual(missingIn('`src/inbound/claim.ts`, `stream.ts`, `pump.ts`'), ['pump.ts'])
-    assert.deepEqual(missingIn('`src/inbound/`, `claim.ts`, `sql/core/NNNN-name`, `bench/results/`, `a.b`'), [])
+    assert.deepEqual(
+      missingIn('`src/inbound/`, `claim.ts`, `sql/core/NNNN-name`, `bench/results/`, `a.b`'),
+      [],
+    )
   })
 })
