@@ -4,13 +4,8 @@
 // node bench/formats.ts [messages]
 
 import { ChunkPool } from '../src/formats/chunk-pool.ts'
-import {
-  type Column,
-  createFormat,
-  type Format,
-  type FormatOptions,
-  type PrefixField,
-} from '../src/formats/format.ts'
+import { createFormat } from '../src/formats/create-format.ts'
+import type { Column, Format, FormatOptions, PrefixField } from '../src/formats/format.ts'
 
 interface Case {
   name: string

@@ -12,8 +12,6 @@ export interface Metric {
   help: string
 }
 
-export const consumerLabels = ['consumer', 'cluster', 'topic', 'target'] as const
-
 export const metrics = {
   // The daemon
   buildInfo: {

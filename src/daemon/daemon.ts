@@ -1,49 +1,29 @@
-// The daemon reconciles: it reads what SQL wants, compares it with what runs, and starts, stops or replaces
-// pipelines. Its connection to PostgreSQL may come and go; the pipelines look after themselves meanwhile.
+// The daemon reconciles: it looks at what SQL wants at each notification and every now and then. Its connection to
+// PostgreSQL may come and go; what runs looks after itself meanwhile.
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
-import { describeDatabase } from '../config/database-url.ts'
 import { ConsoleServer } from '../console/server.ts'
 import { MillraceError } from '../errors.ts'
 import { ChunkPool } from '../formats/chunk-pool.ts'
-import type { ConsumerSpec } from '../inbound/consumer.ts'
 import { MemoryBudget } from '../inbound/memory-budget.ts'
-import { Pipeline } from '../inbound/pipeline.ts'
-import type { ClusterAccess } from '../kafka/access.ts'
 import { ResponsePool } from '../kafka/response-pool.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { databaseOutage, Outages, postgresAway } from '../pipeline/outage.ts'
-import { Session } from '../postgres/session.ts'
-import { SessionPool } from '../postgres/session-pool.ts'
-import { SharedSession } from '../postgres/shared-session.ts'
+import type { Session } from '../postgres/session.ts'
 import { Bell } from './bell.ts'
-import { clusterAccess } from './cluster-access.ts'
-import { readDesiredState } from './desired.ts'
-import { Housekeeping } from './housekeeping.ts'
+import { Connections } from './connections.ts'
 import { checkRole, isSuperuser, matchSchema, readInstance } from './identity.ts'
+import { keepReporting } from './reporting.ts'
 import { Reports } from './reports.ts'
-import { Requests } from './requests.ts'
-import { TopicPatterns } from './topic-patterns.ts'
 import { Vitals } from './vitals.ts'
-import { readWatermarks, Watcher } from './watcher.ts'
 import { Whereabouts } from './whereabouts.ts'
+import { Work } from './work.ts'
 
 /** Held, shared, by every connected daemon: SQL looks for it to tell whether one is there. */
 const presenceLock = 'SELECT pg_catalog.pg_try_advisory_lock_shared(1298756723, 1) AS held'
-
-/** Of the connections allowed, one listens and one serves the short statements. */
-const ownConnections = 2
-
-interface Running {
-  pipeline: Pipeline
-  /** Of the relation, when it began. */
-  shape: string | undefined
-  brokers: string
-  ended: Promise<void>
-}
 
 export interface RunningDaemon {
   /** Finishes the batches in hand, commits and lets go of everything. */
@@ -69,64 +49,48 @@ class Daemon {
   readonly #log: Logger
   readonly #id = randomUUID()
   readonly #stop = new AbortController()
-  readonly #running = new Map<string, Running>()
-  readonly #shared: SharedSession
-  readonly #sessions: SessionPool
-  readonly #chunks: ChunkPool
-  readonly #budget: MemoryBudget
-  readonly #responses: ResponsePool
-  readonly #reports: Reports
-  readonly #vitals: Vitals
   readonly #bell = new Bell()
   readonly #outages = new Outages()
-  readonly #watcher = new Watcher()
-  readonly #patterns: TopicPatterns
-  readonly #housekeeping: Housekeeping
-  readonly #requests: Requests
-  #brokers = new Map<string, string[]>()
-  #console: ConsoleServer | null = null
   readonly #whereabouts: Whereabouts
+  readonly #connections: Connections
+  readonly #reports: Reports
+  readonly #vitals: Vitals
+  readonly #work: Work
+  #console: ConsoleServer | null = null
   #ended = Promise.withResolvers<void>()
 
   constructor(config: Config, log: Logger) {
+    const { memoryBudget, reconcileInterval } = config.daemon
     this.#config = config
     this.#log = log
     this.#whereabouts = new Whereabouts(log)
-    this.#shared = new SharedSession(() => this.#openChecked('control'))
-    const loading = { synchronous_commit: config.database.synchronousCommit }
-    this.#sessions = new SessionPool(
-      () => this.#openChecked('pump', loading),
-      config.database.maxConnections - ownConnections,
-    )
-    this.#budget = new MemoryBudget(config.daemon.memoryBudget)
-    this.#responses = new ResponsePool(Math.floor(config.daemon.memoryBudget / 4), config.daemon.memoryBudget)
-    this.#chunks = new ChunkPool(Math.floor(config.daemon.memoryBudget / 4))
-    this.#reports = new Reports(this.#id, this.#shared)
-    this.#housekeeping = new Housekeeping(this.#sessions, log)
-    this.#patterns = new TopicPatterns({
-      runner: this.#shared,
-      log,
-      interval: config.kafka.metadataInterval,
-      accessOf: (cluster) => this.#accessOf(cluster),
-      forget: (report) => this.#reports.forget(report),
+    this.#connections = new Connections({
+      database: config.database,
+      whereabouts: this.#whereabouts,
+      watch: (use, opening) => this.#vitals.noteOpening(use, opening),
+      onRefused: () => this.#bell.ring(),
     })
-    this.#requests = new Requests({
-      daemonId: this.#id,
-      shared: this.#shared,
-      sessions: this.#sessions,
-      chunks: this.#chunks,
-      budget: this.#budget,
-      responses: this.#responses,
-      retry: config.retry,
-      log,
-      accessOf: (cluster) => this.#accessOf(cluster),
-      onEnd: () => this.#bell.ring(),
-    })
+    const { shared, sessions } = this.#connections
+    const budget = new MemoryBudget(memoryBudget)
+    const chunks = new ChunkPool(Math.floor(memoryBudget / 4))
+    const responses = new ResponsePool(Math.floor(memoryBudget / 4), memoryBudget)
+    this.#reports = new Reports(this.#id, shared)
     this.#vitals = new Vitals({
-      sessions: this.#sessions,
-      budget: this.#budget,
-      reconcileInterval: config.daemon.reconcileInterval,
-      pipelineOf: (id) => this.#running.get(id)?.pipeline,
+      sessions,
+      budget,
+      reconcileInterval,
+      pipelineOf: (consumer) => this.#work.pipelineOf(consumer),
+    })
+    this.#work = new Work({
+      config,
+      daemonId: this.#id,
+      shared: { shared, sessions, chunks, budget, responses },
+      whereabouts: this.#whereabouts,
+      vitals: this.#vitals,
+      reports: this.#reports,
+      outages: this.#outages,
+      log,
+      onEnd: () => this.#bell.ring(),
     })
   }
 
@@ -141,7 +105,14 @@ class Daemon {
   /** Runs until stopped. @throws what no waiting can mend */
   async run(): Promise<void> {
     const backoff = new Backoff(this.#config.retry.min, this.#config.retry.max)
-    const reporting = this.#keepReporting()
+    const reporting = keepReporting({
+      reports: this.#reports,
+      work: this.#work,
+      whereabouts: this.#whereabouts,
+      settings: this.#config.daemon,
+      log: this.#log,
+      signal: this.#stop.signal,
+    })
     try {
       while (!this.#stop.signal.aborted) {
         try {
@@ -157,12 +128,10 @@ class Daemon {
     } finally {
       this.#stop.abort()
       this.#vitals.noteStopping()
-      this.#watcher.stop()
-      await this.#stopAll()
+      await this.#work.end()
       await reporting
       await this.#reports.unregister().catch(() => {})
-      this.#sessions.close()
-      await this.#shared.close()
+      await this.#connections.close()
       await this.#console?.close()
       this.#ended.resolve()
     }
@@ -181,32 +150,9 @@ class Daemon {
     await this.#ended.promise
   }
 
-  /** Everything but the listener works only where the listener is, and only while the database is the recorded one. */
-  async #openChecked(name: string, settings: Record<string, string> = {}): Promise<Session> {
-    const session = await this.#open(name, settings)
-    try {
-      await this.#whereabouts.admit(session)
-      return session
-    } catch (error) {
-      session.close()
-      this.#bell.ring()
-      throw error
-    }
-  }
-
-  #open(name: string, settings: Record<string, string>, queryTimeout?: number): Promise<Session> {
-    const url = this.#config.database.url.reveal()
-    const { connectTimeout } = this.#config.database
-    const database = describeDatabase(url)
-    const options = { applicationName: `millrace ${name}`, connectTimeout, queryTimeout, database }
-    // no wait for a lock is without an end: whoever holds it, the daemon says what it waits for and can be stopped
-    return this.#vitals.noteOpening(name, Session.open(url, options, { lock_timeout: '10s', ...settings }))
-  }
-
   /** One connection's life: announce, then reconcile at each notification and every now and then. */
   async #reconcileWhileConnected(backoff: Backoff): Promise<void> {
-    // a server that vanished without a word does not answer: its connection would be silent for a quarter of an hour
-    const session = await this.#open('listener', {}, 2 * this.#config.database.connectTimeout)
+    const session = await this.#connections.openListener()
     try {
       this.#vitals.noteConnected()
       await matchSchema(session, this.#log)
@@ -228,12 +174,12 @@ class Daemon {
         if (lost) throw lost
         this.#whereabouts.check()
         const { installation, anew, error } = await this.#whereabouts.look(session)
-        if (anew) await this.#stopAll()
+        if (anew) await this.#work.end()
         if (error) this.#vitals.noteForeign(error)
         if (installation !== null) {
           if (!announced) await this.#announce(session, backoff)
           announced = true
-          await this.#reconcile(session, installation)
+          await this.#work.reconcile(session, installation)
         }
         await this.#bell.sleep(this.#config.daemon.reconcileInterval)
       }
@@ -246,9 +192,8 @@ class Daemon {
   /** What was begun on another server, or before this one was started again, is given up there. */
   async #beginAnew(): Promise<void> {
     this.#log.info('PostgreSQL was started again, or another server has taken its place: beginning anew')
-    const stopped = this.#stopAll()
-    this.#sessions.abandon()
-    this.#shared.abandon()
+    const stopped = this.#work.end()
+    this.#connections.abandon()
     await stopped
   }
 
@@ -272,120 +217,6 @@ class Daemon {
       )
     }
   }
-
-  async #reconcile(session: Session, installationId: string): Promise<void> {
-    const desired = await readDesiredState(session)
-    this.#vitals.noteReconciled(desired)
-    this.#brokers = desired.brokers
-    const wanted = new Map(desired.consumers.map((spec) => [spec.id, spec]))
-    for (const [id, { pipeline, brokers, shape }] of this.#running) {
-      const spec = wanted.get(id)
-      const same = spec?.version === pipeline.spec.version && brokers === brokersOf(desired.brokers, spec)
-      const altered = same && shape !== (desired.shapes.get(id) ?? shape)
-      if (altered)
-        this.#log.info({ consumer: id, topic: spec.topic }, 'the relation was altered: beginning anew')
-      if (!same || altered) pipeline.stop()
-    }
-    for (const spec of desired.consumers) {
-      const brokers = desired.brokers.get(spec.cluster)
-      const shape = desired.shapes.get(spec.id)
-      if (brokers && !this.#running.has(spec.id)) this.#startPipeline(spec, brokers, installationId, shape)
-    }
-    const watchers = `millrace.${installationId}.watch`
-    for (const { cluster, topic } of desired.watched) {
-      const access = this.#accessOf(cluster)
-      if (!access) continue
-      this.#watcher.ask(cluster, topic, () => this.#look(access, topic, watchers))
-    }
-    await this.#patterns.keep(desired.patterns)
-    this.#housekeeping.keep()
-    await this.#requests.keep(session, watchers)
-  }
-
-  /** Null while the cluster has no broker. */
-  #accessOf(cluster: string): ClusterAccess | null {
-    const brokers = this.#brokers.get(cluster)
-    return brokers ? clusterAccess(this.#config, cluster, brokers) : null
-  }
-
-  #startPipeline(
-    spec: ConsumerSpec,
-    brokers: string[],
-    installationId: string,
-    shape: string | undefined,
-  ): void {
-    const { group, retry, kafka, daemon } = this.#config
-    const pipeline = new Pipeline({
-      spec,
-      access: clusterAccess(this.#config, spec.cluster, brokers),
-      groupId: spec.groupId ?? `millrace.${installationId}.${spec.id}`,
-      instance: this.#whereabouts.instance,
-      daemonId: this.#id,
-      settings: {
-        group: { session: group.sessionTimeout, heartbeat: group.heartbeatInterval },
-        retry,
-        metadataInterval: kafka.metadataInterval,
-        takeoverGrace: daemon.takeoverGrace,
-      },
-      shared: this.#shared,
-      sessions: this.#sessions,
-      chunks: this.#chunks,
-      budget: this.#budget,
-      responses: this.#responses,
-      meter: this.#vitals.meterOf(spec),
-      outages: this.#outages,
-      log: this.#log,
-    })
-    const ended = pipeline.run().then(async () => {
-      this.#running.delete(spec.id)
-      await this.#reports.forget(pipeline).catch(() => {})
-      // another version may be waiting for this one to end
-      this.#bell.ring()
-    })
-    this.#running.set(spec.id, { pipeline, shape, brokers: brokers.join(' '), ended })
-  }
-
-  async #look(access: ClusterAccess, topic: string, groupId: string): Promise<void> {
-    try {
-      await this.#reports.writeMarks(await readWatermarks(access, topic, groupId))
-    } catch (error) {
-      this.#log.debug({ err: error, topic }, 'the watermarks of a watched topic could not be read')
-    }
-  }
-
-  async #keepReporting(): Promise<void> {
-    let quiet = false
-    while (!this.#stop.signal.aborted) {
-      await setTimeout(this.#config.daemon.reportInterval, undefined, { signal: this.#stop.signal }).catch(
-        () => {},
-      )
-      if (!this.#whereabouts.known) continue
-      const pipelines = [...this.#running.values()].map(({ pipeline }) => pipeline)
-      const reporters = [...pipelines, ...this.#patterns.reports]
-      if (reporters.length === 0 && quiet) continue
-      try {
-        await this.#reports.write(reporters, this.#config.daemon.reconcileInterval)
-        // not waited for: a broker that is silent must not keep the database from hearing that it is
-        for (const pipeline of pipelines) void pipeline.mirrorOffsets()
-      } catch (error) {
-        quiet = true
-        this.#log.debug({ err: error }, 'the reports could not be written; tried again later')
-        continue
-      }
-      quiet = false
-    }
-  }
-
-  async #stopAll(): Promise<void> {
-    const running = [...this.#running.values()]
-    for (const { pipeline } of running) pipeline.stop()
-    const ended = running.map(({ ended }) => ended)
-    await Promise.all([...ended, this.#patterns.end(), this.#housekeeping.end(), this.#requests.end()])
-  }
-}
-
-function brokersOf(brokers: Map<string, string[]>, spec: ConsumerSpec | undefined): string | undefined {
-  return spec && brokers.get(spec.cluster)?.join(' ')
 }
 
 /** What waiting does not mend: a person has to install, upgrade or grant something. */

@@ -2,25 +2,16 @@
 // reconciling; one whose daemon has died, or has not been heard of for long, is taken again by another.
 
 import { MillraceError } from '../errors.ts'
-import type { ChunkPool } from '../formats/chunk-pool.ts'
-import type { MemoryBudget } from '../inbound/memory-budget.ts'
+import type { SharedParts } from '../inbound/assignment.ts'
 import { OwnedRequest, RequestLost } from '../inbound/owned-request.ts'
 import { replay } from '../inbound/replay.ts'
 import type { QueryRunner } from '../inbound/target.ts'
 import { type TryParts, tryLoad } from '../inbound/try.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
-import type { ResponsePool } from '../kafka/response-pool.ts'
 import type { Logger } from '../log.ts'
-import type { SessionPool } from '../postgres/session-pool.ts'
-import type { SharedSession } from '../postgres/shared-session.ts'
 
-export interface RequestsParts {
+export interface RequestsParts extends SharedParts {
   daemonId: string
-  shared: SharedSession
-  sessions: SessionPool
-  chunks: ChunkPool
-  budget: MemoryBudget
-  responses: ResponsePool
   /** Milliseconds. */
   retry: { min: number; max: number }
   log: Logger

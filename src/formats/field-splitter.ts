@@ -193,7 +193,7 @@ const letters = new Map(
 )
 
 /** The bytes that a field of the text format stands for. */
-export function unescapeText(field: Buffer): Buffer {
+function unescapeText(field: Buffer): Buffer {
   const text = Buffer.alloc(field.length)
   let at = 0
   for (let p = 0; p < field.length; ) {

@@ -4,15 +4,9 @@
 
 import type { ErrorCode } from '../errors.ts'
 import type { ChunkPool } from './chunk-pool.ts'
-import { createCsv } from './csv.ts'
-import { createJson } from './json.ts'
 import type { Message } from './message.ts'
-import type { PrefixField } from './prefix.ts'
-import { createText } from './text.ts'
-import { createValue } from './value-rows.ts'
 
 export type { Header, Message } from './message.ts'
-export type { PrefixField, PrefixName } from './prefix.ts'
 
 /** Why a message may not go into COPY, found by looking at its bytes. */
 export type BadCode = Documented<
@@ -116,6 +110,34 @@ export interface Target {
   columns: Column[]
 }
 
+export type PrefixName =
+  /** The number given to `append`: bigint. */
+  | 'tag'
+  /** 0, 1, 2 and so on over all rows of one encoder: bigint. Tells the rows of a message apart and orders them. */
+  | 'row'
+  /** What to do with the row: `u` insert or update, `d` delete, `t` truncate. Always `u` in mode insert. */
+  | 'op'
+  /**
+   * int[]: the numbers, from 1 on in `Format.columns`, of the columns that have a default and whose key was missing;
+   * NULL when there is none. The columns themselves are NULL. Only json has them.
+   */
+  | 'absent'
+  | 'key'
+  | 'topic'
+  | 'partition'
+  | 'offset'
+  /** timestamptz; NULL when there is none. */
+  | 'timestamp'
+  /** json, jsonb or text: [{"name":"a","value":"b"}]; see headersJson. */
+  | 'headers'
+
+export interface PrefixField {
+  field: PrefixName
+  column: string
+  /** Of the column. It matters for the key: bytea gives its bytes, everything else is taken for text. */
+  type?: ColumnType
+}
+
 export interface FormatOptions {
   format: FormatName
   /** One ASCII character, as are quote and escape. Null: what COPY takes then. json uses none of the three. */
@@ -156,11 +178,3 @@ export type Mode = 'insert' | 'upsert' | 'changes'
  * the value is null; a message that is empty without being null is skipped then.
  */
 export type Tombstone = 'skip' | 'row' | 'delete'
-
-/** @throws MillraceError json-path-invalid */
-export function createFormat(options: FormatOptions): Format {
-  if (options.format === 'json') return createJson(options)
-  if (options.mode === 'changes') throw new TypeError('change events are json')
-  if (options.value) return createValue(options, options.value)
-  return options.format === 'text' ? createText(options) : createCsv(options)
-}

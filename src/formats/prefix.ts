@@ -2,37 +2,9 @@
 // table has to know of the row. Each row of a message has it.
 
 import { type FieldWriter, fieldOverhead, fieldRoom, hexRoom, type Room } from './field-writer.ts'
-import type { ColumnType } from './format.ts'
+import type { PrefixField, PrefixName } from './format.ts'
 import type { Message } from './message.ts'
 import { headersJson, timestampText } from './metadata-text.ts'
-
-export type PrefixName =
-  /** The number given to `append`: bigint. */
-  | 'tag'
-  /** 0, 1, 2 and so on over all rows of one encoder: bigint. Tells the rows of a message apart and orders them. */
-  | 'row'
-  /** What to do with the row: `u` insert or update, `d` delete, `t` truncate. Always `u` in mode insert. */
-  | 'op'
-  /**
-   * int[]: the numbers, from 1 on in `Format.columns`, of the columns that have a default and whose key was missing;
-   * NULL when there is none. The columns themselves are NULL. Only json has them.
-   */
-  | 'absent'
-  | 'key'
-  | 'topic'
-  | 'partition'
-  | 'offset'
-  /** timestamptz; NULL when there is none. */
-  | 'timestamp'
-  /** json, jsonb or text: [{"name":"a","value":"b"}]; see headersJson. */
-  | 'headers'
-
-export interface PrefixField {
-  field: PrefixName
-  column: string
-  /** Of the column. It matters for the key: bytea gives its bytes, everything else is taken for text. */
-  type?: ColumnType
-}
 
 /** Of a row, what is not of its message. */
 export interface RowMarks {

@@ -6,6 +6,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import type { Session } from '../postgres/session.ts'
+import { endBackends } from './end-backends.ts'
 import type { QueryRunner } from './target.ts'
 
 export interface ClaimedPartition {
@@ -95,10 +96,10 @@ export async function evictOwners(
       throw new MillraceError('takeover-failed', { partition: others[0]?.partition })
     }
     if (waited > request.grace) {
-      await runner.query(endBackends, [
-        others.map((row) => row.owner_pid),
-        others.map((row) => row.owner_started),
-      ])
+      await endBackends(
+        runner,
+        others.map((row) => ({ pid: row.owner_pid, startedAt: row.owner_started })),
+      )
     }
     await setTimeout(100)
   }
@@ -115,7 +116,7 @@ export async function attach(
   claim: Claim,
   former: Session | null,
 ): Promise<Map<number, bigint>> {
-  if (former?.lost) await session.query(endBackends, [[former.pid], [former.startedAt]])
+  if (former?.lost) await endBackends(session, [former])
   const rows = await session.query<{ partition: number; next_offset: string }>(recordSession, [
     ...ownedBy(claim),
     session.pid,
@@ -173,11 +174,6 @@ const readPositions = `
     FROM millrace.position AS p
    WHERE p.consumer_id = $1 AND ($2::int[] IS NULL OR p.partition = ANY ($2))
    ORDER BY p.partition`
-
-const endBackends = `
-  SELECT pg_catalog.pg_terminate_backend(a.pid)
-    FROM unnest($1::int[], $2::timestamptz[]) AS o (pid, started)
-    JOIN pg_catalog.pg_stat_activity AS a ON a.pid = o.pid AND coalesce(a.backend_start = o.started, true)`
 
 const takePositions = `
   UPDATE millrace.position AS p

@@ -7,7 +7,7 @@ import type { WalkedRecord } from '../kafka/walked-record.ts'
 import { identifier } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
 import type { ConsumerSpec } from './consumer.ts'
-import { type FetchedSpan, Pace, tagStep, type WalkParts, walkBatch } from './walk.ts'
+import { type FetchedSpan, Pace, tagStep, type WalkParts, walkAll } from './walk.ts'
 
 /** A message that cannot be loaded, and why. */
 export interface Reject {
@@ -83,10 +83,7 @@ class Letters {
       }
       for (const batch of span.batches) {
         if (batch.baseOffset >= span.to) break
-        await walkBatch(batch, span, index, parts, pace, {
-          step: (walk, record, bytes) => walk.walkRecords(sink, record, bytes),
-          isOver: () => false,
-        })
+        await walkAll(batch, span, index, parts, pace, sink)
       }
     }
     return this.#out.end()

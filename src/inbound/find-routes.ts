@@ -4,7 +4,7 @@
 import { MillraceError } from '../errors.ts'
 import type { WalkedRecord } from '../kafka/walked-record.ts'
 import { keyOf, type RouteTable } from './routes.ts'
-import { type FetchedSpan, Pace, type WalkParts, walkBatch } from './walk.ts'
+import { type FetchedSpan, Pace, type WalkParts, walkAll } from './walk.ts'
 
 export async function findRoutes(spans: FetchedSpan[], routes: RouteTable, parts: WalkParts): Promise<void> {
   const unknown = new Set<string>()
@@ -18,10 +18,7 @@ export async function findRoutes(spans: FetchedSpan[], routes: RouteTable, parts
   for (const [index, span] of spans.entries()) {
     for (const batch of span.batches) {
       try {
-        await walkBatch(batch, span, index, parts, pace, {
-          step: (walk, record, bytes) => walk.walkRecords(sink, record, bytes),
-          isOver: () => false,
-        })
+        await walkAll(batch, span, index, parts, pace, sink)
       } catch (error) {
         // whoever builds the batch meets it again and says where
         if (!(error instanceof MillraceError)) throw error

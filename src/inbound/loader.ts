@@ -7,8 +7,9 @@ import { identifier, literal } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
 import type { Batch } from './batch.ts'
 import type { Claim } from './claim.ts'
-import { type ConsumerPlan, type RelationPlan, segmentsOf } from './load-plan.ts'
+import { type ConsumerPlan, segmentsOf } from './load-plan.ts'
 import { beginAndMove } from './position-move.ts'
+import type { RelationPlan } from './relation-plan.ts'
 import { Staging } from './staging.ts'
 import { fingerprintOf, type Target } from './target.ts'
 
@@ -108,7 +109,8 @@ export function targetStates(relations: RelationPlan[]): string {
 
 function targetState({ direct, target }: RelationPlan): string {
   const [schema, name] = [literal(target.schema), literal(target.name)]
-  const unsure = direct ? `WHEN millrace.needs_check(${argumentsOf(target)}) THEN 'unsure'` : ''
+  const unsure =
+    direct || target.trusted ? `WHEN millrace.needs_check(${argumentsOf(target)}) THEN 'unsure'` : ''
   return `CASE WHEN ${fingerprintOf(schema, name)} IS DISTINCT FROM ${literal(target.fingerprint)} THEN 'changed' ${unsure} ELSE 'same' END`
 }
 
@@ -123,19 +125,20 @@ export async function checkTargets(
   states: TargetState[],
 ): Promise<void> {
   if (states.includes('changed')) throw new TargetChanged('the relation was altered')
-  for (const [index, { target }] of relations.entries()) {
-    if (states[index] === 'unsure') await checkTarget(session, target)
+  for (const [index, { target, direct }] of relations.entries()) {
+    if (states[index] === 'unsure') await checkTarget(session, target, direct)
   }
 }
 
-async function checkTarget(session: Session, target: Target): Promise<void> {
+async function checkTarget(session: Session, target: Target, direct: boolean): Promise<void> {
   const [found] = await session.script<{ way: string; message: string | null }>(
     `SET LOCAL ROLE ${identifier(target.owner)};
      SELECT millrace.lock_target(${literal(target.schema)}, ${literal(target.name)});
      RESET ROLE;
-     SELECT way, message FROM millrace.loading_way(${argumentsOf(target)}, false)`,
+     SELECT way, message FROM millrace.loading_way(${argumentsOf(target)}, ${!direct})`,
   )
-  if (found?.way !== 'direct') throw new TargetChanged(found?.message ?? 'the relation is gone')
+  if (found?.way !== (direct ? 'direct' : 'staged'))
+    throw new TargetChanged(found?.message ?? 'the relation is gone')
 }
 
 /** Of needs_check and loading_way. */

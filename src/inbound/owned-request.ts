@@ -4,6 +4,7 @@
 
 import type { Session } from '../postgres/session.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
+import { endBackends } from './end-backends.ts'
 import type { QueryRunner } from './target.ts'
 
 /** Another daemon has taken the request over, or somebody removed it. */
@@ -78,7 +79,7 @@ export class OwnedRequest {
 
   async #attach(session: Session): Promise<void> {
     const former = this.#session
-    if (former?.lost) await session.query(endBackends, [[former.pid], [former.startedAt]])
+    if (former?.lost) await endBackends(session, [former])
     const attached = await session.query(
       `UPDATE millrace.request SET backend_pid = $3, backend_started = $4
         WHERE id = $1 AND daemon = $2 AND state = 'running' RETURNING id`,
@@ -88,9 +89,3 @@ export class OwnedRequest {
     this.#session = session
   }
 }
-
-/** The start of another role's backend is not shown: then the pid decides alone. */
-const endBackends = `
-  SELECT pg_catalog.pg_terminate_backend(a.pid)
-    FROM unnest($1::int[], $2::timestamptz[]) AS o (pid, started)
-    JOIN pg_catalog.pg_stat_activity AS a ON a.pid = o.pid AND coalesce(a.backend_start = o.started, true)`

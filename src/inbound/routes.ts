@@ -9,7 +9,7 @@ import type { Message } from '../formats/message.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { ConsumerSpec } from './consumer.ts'
-import type { RelationPlan } from './load-plan.ts'
+import type { RelationPlan } from './relation-plan.ts'
 
 /** A segment of one of the relations. */
 export interface RoutedSegment extends Segment {

@@ -1,8 +1,9 @@
 // What a transaction that salvages needs around it where no position moves: a replay, a try.
 
 import type { Session } from '../postgres/session.ts'
-import type { ConsumerPlan, RelationPlan } from './load-plan.ts'
+import type { ConsumerPlan } from './load-plan.ts'
 import { checkTargets, prepare, type TargetState, targetStates } from './loader.ts'
+import type { RelationPlan } from './relation-plan.ts'
 import { stagingFor } from './salvage-load.ts'
 import type { Staging } from './staging.ts'
 

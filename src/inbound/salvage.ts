@@ -17,7 +17,7 @@ import { leaveRole, loadRows } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import type { Staging } from './staging.ts'
 import { verdictOn } from './verdict.ts'
-import { type FetchedSpan, Pace, placeOf, walkBatch } from './walk.ts'
+import { type FetchedSpan, Pace, placeOf, walkAll } from './walk.ts'
 
 export interface SalvageParts {
   session: Session
@@ -183,10 +183,7 @@ class Salvage {
     for (const [index, span] of piece.map(trimmed).entries()) {
       for (const batch of span.batches) {
         const walked = await this.#undamaged(span, () =>
-          walkBatch(batch, span, index, { topic: spec.topic, budget }, this.#pace, {
-            step: (walk, record, bytes) => walk.walkRecords(sink, record, bytes),
-            isOver: () => false,
-          }),
+          walkAll(batch, span, index, { topic: spec.topic, budget }, this.#pace, sink),
         )
         add(counts, span.partition, walked)
       }

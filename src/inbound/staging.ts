@@ -8,8 +8,8 @@ import type { ExplodedFormat } from '../formats/explode.ts'
 import type { Segment } from '../formats/format.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
-import type { StagePlan } from './load-plan.ts'
 import { createFunction, loadBodies, stageColumns } from './load-statement.ts'
+import type { StagePlan } from './relation-plan.ts'
 
 /** A message that failed by itself. */
 export interface FailedMessage {

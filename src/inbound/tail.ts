@@ -13,7 +13,7 @@ import type { MemoryAccount } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
 import { readPartitions } from './reader.ts'
 import { type StretchBounds, Stretches } from './stretches.ts'
-import { type FetchedSpan, Pace, walkBatch } from './walk.ts'
+import { type FetchedSpan, Pace, walkAll } from './walk.ts'
 
 export interface TailParts {
   access: ClusterAccess
@@ -176,10 +176,7 @@ class TailReader {
         },
       }
       for (const batch of span.batches) {
-        await walkBatch(batch, span, 0, parts, pace, {
-          step: (walk, record, bytes) => walk.walkRecords(sink, record, bytes),
-          isOver: () => false,
-        })
+        await walkAll(batch, span, 0, parts, pace, sink)
       }
       found.push({ span, offsets })
     }

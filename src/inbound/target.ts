@@ -33,6 +33,8 @@ export interface Target extends FormatTarget {
   foreign: boolean
   /** Names of the primary key's columns; empty without one. */
   primaryKey: string[]
+  /** The owner is the daemon's role, or as good as that: no way of loading keeps what runs apart from the daemon. */
+  trusted: boolean
   /** The owner may TRUNCATE it. */
   truncates: boolean
   /** COPY may go to the relation itself, under the owner's role; else by way of a staging table. */
@@ -55,6 +57,7 @@ interface RelationRow extends Record<string, unknown> {
   encoding: string
   database: string
   primary_key: string[]
+  trusted: boolean
   truncates: boolean
   generated: boolean
   fingerprint: string
@@ -100,6 +103,7 @@ export async function describeTarget(runner: QueryRunner, spec: ConsumerSpec): P
     ownerOid: spec.ownerOid,
     foreign: relation.relkind === 'f',
     primaryKey: relation.primary_key,
+    trusted: relation.trusted,
     truncates: relation.truncates,
     direct: await isDirect(runner, spec),
     fingerprint: relation.fingerprint,
@@ -196,6 +200,7 @@ const relationQuery = `
                  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = k.attnum
                 WHERE i.indrelid = r.oid AND i.indisprimary AND k.position <= i.indnkeyatts
                 ORDER BY k.position) AS primary_key,
+         $3::oid = ANY (millrace.trusted_roles()) AS trusted,
          r.relkind IN ('r', 'p', 'f') AND has_table_privilege($3::oid, r.oid, 'TRUNCATE') AS truncates,
          EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
                   WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> '') AS generated,

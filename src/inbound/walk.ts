@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { decompress } from '../kafka/compression.ts'
 import type { RecordBatch } from '../kafka/record-batch.ts'
-import { RecordWalk } from '../kafka/records.ts'
+import { type RecordSink, RecordWalk } from '../kafka/records.ts'
 import { WalkedRecord } from '../kafka/walked-record.ts'
 import type { Span } from '../pipeline/span.ts'
 import type { MemoryAccount } from './memory-budget.ts'
@@ -45,14 +45,14 @@ export function placeOf(tag: number, spans: Span[]): { index: number; offset: bi
 }
 
 /** What is done with the records. */
-export interface Walker {
+interface Walker {
   /** Walks about so many bytes. @returns whether records are left */
   step(walk: RecordWalk, record: WalkedRecord, bytes: number): boolean
   /** Enough, though records are left. */
   isOver(walk: RecordWalk): boolean
 }
 
-export interface Walked {
+interface Walked {
   /** Records with a value. */
   messages: number
   /** Tombstones and empty messages. */
@@ -101,4 +101,19 @@ export async function walkBatch(
   } finally {
     budget.release(held)
   }
+}
+
+/** Gives the sink every record that has a message. @throws what walkBatch throws */
+export function walkAll(
+  batch: RecordBatch,
+  span: Span,
+  index: number,
+  parts: WalkParts,
+  pace: Pace,
+  sink: RecordSink,
+): Promise<Walked> {
+  return walkBatch(batch, span, index, parts, pace, {
+    step: (walk, record, bytes) => walk.walkRecords(sink, record, bytes),
+    isOver: () => false,
+  })
 }

@@ -59,7 +59,7 @@ export interface FetchResponse {
 }
 
 export const fetchApiKey = 1
-export const oldestFetchVersion = 12
+const oldestFetchVersion = 12
 export const newestFetchVersion = 17
 
 const readCommitted = 1
@@ -127,7 +127,7 @@ export function decodeFetch(version: number, body: Buffer): FetchResponse {
  * Where the first messages of a response stand: a broker sends more than it was asked for only for these (KIP-74).
  * @param head the beginning of a response  @returns null when they do not begin in it
  */
-export function firstRecords(version: number, head: Buffer): BatchPlace | null {
+function firstRecords(version: number, head: Buffer): BatchPlace | null {
   const reader = Reader.from(head)
   let place: BatchPlace | null = null
   try {

@@ -22,7 +22,7 @@ interface Found {
   version: number | null
 }
 
-export async function findSchema(client: pg.ClientBase): Promise<Found> {
+async function findSchema(client: pg.ClientBase): Promise<Found> {
   const { rows } = await client.query<{ owner: string; migrated: boolean }>(
     `SELECT pg_catalog.pg_get_userbyid(n.nspowner) AS owner, EXISTS (
          SELECT FROM pg_catalog.pg_class AS c
@@ -47,7 +47,7 @@ export async function daemonRole(client: pg.ClientBase): Promise<{ role: string;
 }
 
 /** The version that this program works with. */
-export function neededVersion(): number {
+function neededVersion(): number {
   return readMigrations().at(-1)!.version
 }
 

@@ -1,7 +1,6 @@
 // The SQL is read from the same files by a clone (src/) and by a published package (dist/).
 
 import { readdirSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 
 const folder = new URL('../../sql/', import.meta.url)
 
@@ -56,6 +55,3 @@ export function readDialect(name: string): Dialect {
   const prologue = read('prologue.sql').replace(/\{\{(\w+)\}\}/g, (_, fact) => facts[fact]!)
   return { name, ...manifest, sql: prologue + read(`${name}.sql`) }
 }
-
-/** For messages to people. */
-export const sqlFolder = fileURLToPath(folder)

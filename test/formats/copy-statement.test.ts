@@ -1,7 +1,8 @@
 // F35: names and characters from outside are data in the COPY statement.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { createFormat, type FormatOptions } from '../../src/formats/format.ts'
+import { createFormat } from '../../src/formats/create-format.ts'
+import type { FormatOptions } from '../../src/formats/format.ts'
 import { CopyIn } from '../../src/postgres/copy.ts'
 import { databaseFor } from '../support/database.ts'
 import { column, encode, formatOf } from './encode.ts'

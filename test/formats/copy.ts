@@ -1,6 +1,7 @@
 // PostgreSQL's own word on what a stream of bytes means: COPY into a table, what is in it then, and back.
 import type pg from 'pg'
-import { createFormat, type Encoded, type Format, type FormatOptions } from '../../src/formats/format.ts'
+import { createFormat } from '../../src/formats/create-format.ts'
+import type { Encoded, Format, FormatOptions } from '../../src/formats/format.ts'
 import { CopyIn } from '../../src/postgres/copy.ts'
 import type { Cleanup } from '../support/cleanup.ts'
 import { databaseFor } from '../support/database.ts'

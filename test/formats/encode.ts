@@ -1,13 +1,7 @@
 // Messages as an encoder meets them: slices of one buffer, with bytes between them that must never be looked at.
 import { ChunkPool } from '../../src/formats/chunk-pool.ts'
-import {
-  type Column,
-  type ColumnType,
-  createFormat,
-  type Encoded,
-  type Format,
-  type FormatOptions,
-} from '../../src/formats/format.ts'
+import { createFormat } from '../../src/formats/create-format.ts'
+import type { Column, ColumnType, Encoded, Format, FormatOptions } from '../../src/formats/format.ts'
 
 export type Message = string | Uint8Array
 

@@ -140,7 +140,7 @@ for (const { what, set } of traps) {
     await db.query('TRUNCATE seen')
     await produce(topic, [{ value: '2\tb' }])
     await untilPassed(db, topic, 2)
-    await untilRows(db, 'SELECT DISTINCT role FROM seen', [[roles.owner]])
+    await untilRows(db, `SELECT DISTINCT role FROM seen WHERE role <> '${roles.owner}'`, [])
     await untilRows(db, 'SELECT n FROM target ORDER BY n', [[1], [2]])
   })
 }

@@ -204,8 +204,8 @@ describe('F38 code of the owner that tries to act as the daemon', () => {
       on_error: 'dead_letter',
     })
     for (let n = 0; n < 3; n++) {
-      await produce(topic, [{ value: `{"n": ${n}}` }, { value: '{"n": "x"}' }])
-      await untilPassed(db, topic, 2 * n + 2)
+      await produce(topic, [{ value: `{"n": ${n}}` }])
+      await untilPassed(db, topic, n + 1)
     }
     await untilRows(db, 'SELECT n FROM target ORDER BY n', [[0], [1], [2]])
     const { rows } = await db.query('SELECT DISTINCT who FROM seen WHERE who <> $1', [roles.owner])
@@ -226,20 +226,51 @@ test('F38 a transform that tries to act as the daemon', async (t) => {
   await untilRows(db, 'SELECT n FROM target', [[1]])
 })
 
-test('a relation that changes hands is loaded by way of staging from then on', async (t) => {
-  const { db, roles, topic } = await setUp(t)
-  const asDaemon = await db.client({ connectionString: roles.urlOf(roles.daemon) })
-  await db.query(`ALTER SCHEMA public OWNER TO ${roles.daemon}`)
-  await asDaemon.query('CREATE TABLE target (n int)')
+test('a relation that comes to run code of others is loaded by way of staging from then on', async (t) => {
+  const { db, roles, asOwner, topic } = await setUp(t)
+  await db.query(`ALTER SCHEMA public OWNER TO ${roles.daemon}; CREATE TABLE target (n int);
+    ALTER TABLE target OWNER TO ${roles.daemon}; GRANT INSERT ON target TO ${roles.owner}`)
   await produce(topic, [{ value: '1' }])
-  await consume(asDaemon, topic, 'target', { format: 'text' })
+  await consume(asOwner, topic, 'target', { format: 'text' })
   await untilPassed(db, topic, 1)
-  await db.query(`CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+  await untilRows(db, 'SELECT way FROM millrace.consumers', [['direct']])
+  await db.query(`CREATE TABLE seen (who text); GRANT INSERT ON seen TO PUBLIC;
+    CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (current_user); RETURN NEW; END $$;
     ALTER FUNCTION theirs() OWNER TO ${roles.mallory};
     CREATE TRIGGER theirs BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION theirs()`)
   await produce(topic, [{ value: '2' }])
   await untilPassed(db, topic, 2)
   await untilRows(db, 'SELECT n FROM target ORDER BY n', [[1], [2]])
+  await untilRows(db, 'SELECT who FROM seen', [[roles.owner]])
+})
+
+test('F38 between the daemon and a consumer of its own role staging is no boundary: refused', async (t) => {
+  const { db, roles, as, topic } = await setUp(t)
+  const asDaemon = await as(roles.daemon)
+  await db.query(`CREATE TABLE target (n int PRIMARY KEY, t text); ALTER TABLE target OWNER TO ${roles.daemon};
+    CREATE TABLE base (n int); ALTER TABLE base OWNER TO ${roles.daemon};
+    CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+    ALTER FUNCTION theirs() OWNER TO ${roles.mallory};
+    CREATE TRIGGER theirs BEFORE INSERT ON base FOR EACH ROW EXECUTE FUNCTION theirs()`)
+  await asDaemon.query('CREATE VIEW view AS SELECT * FROM base')
+  for (const [relation, options] of [
+    ['view', {}],
+    ['base', {}],
+    ['base', { transform: 'SELECT 1 FROM batch' }],
+  ] as const) {
+    await assert.rejects(consume(asDaemon, topic, relation, options), ({ detail }: { detail?: string }) =>
+      /relation-runs-code/.test(detail ?? ''),
+    )
+  }
+  // and where such code comes later
+  await produce(topic, [{ value: '{"n": 1}' }])
+  await consume(asDaemon, topic, 'target', { mode: 'upsert' })
+  await untilPassed(db, topic, 1)
+  await db.query('CREATE TRIGGER theirs BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION theirs()')
+  await produce(topic, [{ value: '{"n": 2}' }])
+  const failed = await untilState(db, topic, 'failed')
+  assert.equal(failed.error_code, 'target-refused')
+  await untilRows(db, 'SELECT n FROM target', [[1]])
 })
 
 test('F38 a cast of the owner’s does not run as the daemon, and changes no value, where many messages fail', async (t) => {

@@ -118,6 +118,19 @@ BEGIN
   END IF;
 
   relations := ARRAY(SELECT millrace.written_relations(target));
+  -- Staging is a boundary between the daemon and the consumer's owner. Where these are as good as one, there is none.
+  IF owner = ANY (millrace.trusted_roles()) THEN
+    IF problem.code = 'view-without-trigger' THEN
+      SELECT 'relation-runs-code', format('%s writes to %s, which belongs to role %I or %s', shown, c.oid::regclass,
+          pg_get_userbyid(c.relowner), coalesce(millrace.foreign_code(c.oid, owner), 'runs nothing of others')) INTO problem
+      FROM pg_class AS c WHERE c.oid = ANY (relations) AND c.oid <> target
+        AND (c.relowner <> ALL (millrace.trusted_roles()) OR millrace.foreign_code(c.oid, owner) IS NOT NULL) LIMIT 1;
+    END IF;
+    IF problem.code IS NOT NULL THEN
+      RETURN QUERY SELECT 'refused', problem.code, problem.message;
+      RETURN;
+    END IF;
+  END IF;
   IF problem.code = 'view-without-trigger'
     AND EXISTS (SELECT FROM pg_class WHERE oid = ANY (relations) AND relpersistence = 'u')
   THEN

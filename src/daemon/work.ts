@@ -1,0 +1,88 @@
+// Everything that runs because SQL wants it. One look at the database brings it in line with what is wanted now; it
+// waits for nothing that takes long, so that the next look is not held up.
+
+import type { Config } from '../config/config.ts'
+import type { Pipeline } from '../inbound/pipeline.ts'
+import type { ClusterAccess } from '../kafka/access.ts'
+import type { Session } from '../postgres/session.ts'
+import { clusterAccess } from './cluster-access.ts'
+import { readDesiredState } from './desired.ts'
+import { Housekeeping } from './housekeeping.ts'
+import { Pipelines, type PipelinesParts } from './pipelines.ts'
+import type { Reporter } from './reports.ts'
+import { Requests } from './requests.ts'
+import { TopicPatterns } from './topic-patterns.ts'
+import type { Vitals } from './vitals.ts'
+import { Watcher } from './watcher.ts'
+
+export class Work {
+  readonly #config: Config
+  readonly #vitals: Vitals
+  readonly #pipelines: Pipelines
+  readonly #patterns: TopicPatterns
+  readonly #housekeeping: Housekeeping
+  readonly #requests: Requests
+  readonly #watcher: Watcher
+  #brokers = new Map<string, string[]>()
+
+  constructor(parts: PipelinesParts) {
+    const { config, daemonId, shared, vitals, reports, log, onEnd } = parts
+    const accessOf = (cluster: string) => this.#accessOf(cluster)
+    this.#config = config
+    this.#vitals = vitals
+    this.#pipelines = new Pipelines(parts)
+    this.#housekeeping = new Housekeeping(shared.sessions, log)
+    this.#patterns = new TopicPatterns({
+      runner: shared.shared,
+      log,
+      interval: config.kafka.metadataInterval,
+      accessOf,
+      forget: (report) => reports.forget(report),
+    })
+    this.#requests = new Requests({ ...shared, daemonId, retry: config.retry, log, accessOf, onEnd })
+    this.#watcher = new Watcher({ accessOf, write: (marks) => reports.writeMarks(marks), log })
+  }
+
+  get pipelines(): Pipeline[] {
+    return this.#pipelines.all
+  }
+
+  /** Who has something to tell the database. */
+  get reporters(): Reporter[] {
+    return [...this.#pipelines.all, ...this.#patterns.reports]
+  }
+
+  pipelineOf(consumer: string): Pipeline | undefined {
+    return this.#pipelines.of(consumer)
+  }
+
+  /** Starts what is missing, and tells what is not wanted any more to end. */
+  async reconcile(session: Session, installation: string): Promise<void> {
+    const desired = await readDesiredState(session)
+    this.#vitals.noteReconciled(desired)
+    this.#brokers = desired.brokers
+    this.#pipelines.keep(desired, installation, (cluster) => this.#accessOf(cluster))
+    const watchers = `millrace.${installation}.watch`
+    for (const { cluster, topic } of desired.watched) this.#watcher.ask(cluster, topic, watchers)
+    await this.#patterns.keep(desired.patterns)
+    this.#housekeeping.keep()
+    await this.#requests.keep(session, watchers)
+  }
+
+  /** Ends all of it after what is in hand; the next look begins anew. */
+  async end(): Promise<void> {
+    this.#watcher.stop()
+    await Promise.all([
+      this.#pipelines.end(),
+      this.#patterns.end(),
+      this.#housekeeping.end(),
+      this.#requests.end(),
+    ])
+  }
+
+  /** Null while the cluster has no broker. */
+  #accessOf(cluster: string): ClusterAccess | null {
+    const brokers = this.#brokers.get(cluster)
+    return brokers ? clusterAccess(this.#config, cluster, brokers) : null
+  }
+}
