@@ -38,7 +38,7 @@ const most = 2
 
 export class Requests {
   readonly #parts: RequestsParts
-  readonly #stop = new AbortController()
+  #stop = new AbortController()
   readonly #running = new Map<string, Promise<void>>()
 
   constructor(parts: RequestsParts) {
@@ -62,17 +62,19 @@ export class Requests {
     }
   }
 
-  /** Gives back what is not done; another daemon goes on with it. */
+  /** Gives back what is not done: another daemon goes on with it, or this one when it keeps them again. */
   async end(): Promise<void> {
     this.#stop.abort()
     await Promise.all(this.#running.values())
+    this.#stop = new AbortController()
   }
 
   /** Never throws. */
   async #work(row: TakenRow, groupId: string): Promise<void> {
     const { daemonId, shared, sessions, budget, log } = this.#parts
     const request = new OwnedRequest(row.id, daemonId, shared, sessions)
-    const parts = { ...this.#parts, request, budget: budget.account(), groupId, signal: this.#stop.signal }
+    const { signal } = this.#stop
+    const parts = { ...this.#parts, request, budget: budget.account(), groupId, signal }
     try {
       const { result, error } = await outcomeOf(row, parts)
       await this.#write(row.id, error ? 'failed' : 'done', result, error)
@@ -83,7 +85,7 @@ export class Requests {
     } catch (error) {
       if (error instanceof RequestLost)
         log.warn({ request: row.id }, 'another daemon has taken the request over')
-      else if (this.#stop.signal.aborted) await this.#giveBack(row.id)
+      else if (signal.aborted) await this.#giveBack(row.id)
       // taken up again with the next look
       else log.warn({ err: error, request: row.id }, 'what became of a request could not be written')
     }
