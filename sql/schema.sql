@@ -2433,8 +2433,8 @@ BEGIN
   -- Staging is a boundary between the daemon and the consumer's owner. Where these are as good as one, there is none.
   IF owner = ANY (millrace.trusted_roles()) THEN
     IF problem.code = 'view-without-trigger' THEN
-      SELECT 'relation-runs-code', format('%s writes to %s, which belongs to role %I or %s', shown, c.oid::regclass,
-          pg_get_userbyid(c.relowner), coalesce(millrace.foreign_code(c.oid, owner), 'runs nothing of others')) INTO problem
+      SELECT 'relation-runs-code' AS code, format('%s writes to %s of role %I, which %s', shown, c.oid::regclass,
+          pg_get_userbyid(c.relowner), coalesce(millrace.foreign_code(c.oid, owner), 'can change what it runs')) AS message INTO problem
       FROM pg_class AS c WHERE c.oid = ANY (relations) AND c.oid <> target
         AND (c.relowner <> ALL (millrace.trusted_roles()) OR millrace.foreign_code(c.oid, owner) IS NOT NULL) LIMIT 1;
     END IF;

@@ -2,6 +2,7 @@
 // is refused because of a message goes on as the consumer's on_error says: either that message is found and everything
 // before it committed, or everything is committed but what cannot be loaded.
 
+import { setTimeout as setNodeTimeout } from 'node:timers'
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
@@ -46,6 +47,9 @@ export interface DeliveryParts {
   onRecovered: () => void
   signal: AbortSignal
 }
+
+/** Milliseconds that a load may go on when its consumer was told to stop. */
+const stopPatience = 60_000
 
 export class Delivery {
   readonly #parts: DeliveryParts
@@ -195,12 +199,25 @@ export class Delivery {
     if (pause > 0) await setTimeout(pause, undefined, { signal }).catch(() => {})
   }
 
+  /** Whose code a load may run; null: that of trusted roles alone. */
+  get #owner(): string | null {
+    const { spec, plan } = this.#parts
+    const isTrusted = plan.routes === null && plan.relationsOf([]).every(({ target }) => target.trusted)
+    return isTrusted ? null : spec.owner
+  }
+
   /** @param work is left out where an earlier attempt has committed these spans */
   async #withSession(spans: FetchedSpan[], work: (session: Session) => Promise<void>): Promise<void> {
-    const { sessions, claim } = this.#parts
-    const session = await sessions.acquire(this).catch((cause) => {
+    const { sessions, claim, signal } = this.#parts
+    const session = await sessions.acquire(this, this.#owner).catch((cause) => {
       throw new NoSession('no session to load in', { cause })
     })
+    // who was told to stop waits for what is under way, but not for code that never returns
+    let waiting: NodeJS.Timeout | undefined
+    const wait = () => {
+      waiting = setNodeTimeout(() => session.discard(new Error('the consumer was stopped')), stopPatience)
+    }
+    signal.addEventListener('abort', wait, { once: true })
     try {
       let committed = false
       if (session !== this.#session) {
@@ -210,6 +227,8 @@ export class Delivery {
       }
       if (!committed) await work(session)
     } finally {
+      signal.removeEventListener('abort', wait)
+      clearTimeout(waiting)
       sessions.release(session)
     }
   }

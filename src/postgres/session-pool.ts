@@ -1,16 +1,20 @@
 // PostgreSQL connections are bounded by a setting, however many consumers there are. Who asks gets the session
-// it had before when that is free, else a free one, else a new one, else it waits its turn.
+// it had before when that is free, else a free one, else a new one, else it waits its turn. Code of an owner's may hold a
+// session for as long as it likes: who has half of them leaves one for the others.
 
 import type { Session } from './session.ts'
 
 interface Slot {
   session: Session
+  /** Whose code may run there; null: nobody's but trusted roles'. */
+  owner: string | null
   lastUser: object | null
   busy: boolean
 }
 
 interface Waiter {
   user: object
+  owner: string | null
   resolve: (session: Session) => void
   reject: (error: unknown) => void
 }
@@ -19,7 +23,8 @@ export class SessionPool {
   readonly #open: () => Promise<Session>
   readonly #limit: number
   #slots: Slot[] = []
-  #opening = 0
+  /** For each session that is being opened, its owner. */
+  readonly #opening: (string | null)[] = []
   #waiters: Waiter[] = []
   #closed = false
 
@@ -40,16 +45,19 @@ export class SessionPool {
 
   /**
    * @param user the same object gets the same session as long as nobody else needs it
+   * @param owner the role whose code may run there; null: only that of trusted roles
    * @throws what opening a session throws
    */
-  async acquire(user: object): Promise<Session> {
+  async acquire(user: object, owner: string | null = null): Promise<Session> {
     if (this.#closed) throw new Error('the pool is closed')
     this.#dropLost()
-    const free = this.#slots.filter((slot) => !slot.busy)
-    const slot = free.find((slot) => slot.lastUser === user) ?? (this.#full() ? free[0] : undefined)
-    if (slot) return this.#take(slot, user)
-    if (!this.#full()) return this.#openFor(user)
-    return new Promise((resolve, reject) => this.#waiters.push({ user, resolve, reject }))
+    if (this.#mayHave(owner)) {
+      const free = this.#slots.filter((slot) => !slot.busy)
+      const slot = free.find((slot) => slot.lastUser === user) ?? (this.#full() ? free[0] : undefined)
+      if (slot) return this.#take(slot, user, owner)
+      if (!this.#full()) return this.#openFor(user, owner)
+    }
+    return new Promise((resolve, reject) => this.#waiters.push({ user, owner, resolve, reject }))
   }
 
   release(session: Session): void {
@@ -73,34 +81,44 @@ export class SessionPool {
   }
 
   #full(): boolean {
-    return this.#slots.length + this.#opening >= this.#limit
+    return this.#slots.length + this.#opening.length >= this.#limit
   }
 
-  #take(slot: Slot, user: object): Session {
+  /** Who has half of what there is takes another one only where one more is left. */
+  #mayHave(owner: string | null): boolean {
+    if (owner === null) return true
+    const owners = [...this.#slots.flatMap((slot) => (slot.busy ? [slot.owner] : [])), ...this.#opening]
+    const own = owners.filter((one) => one === owner).length
+    return own < Math.max(1, this.#limit >> 1) || owners.length + 1 < this.#limit
+  }
+
+  #take(slot: Slot, user: object, owner: string | null): Session {
     slot.busy = true
     slot.lastUser = user
+    slot.owner = owner
     return slot.session
   }
 
-  async #openFor(user: object): Promise<Session> {
-    this.#opening++
+  async #openFor(user: object, owner: string | null): Promise<Session> {
+    this.#opening.push(owner)
     try {
       const session = await this.#open()
-      this.#slots.push({ session, lastUser: user, busy: true })
+      this.#slots.push({ session, owner, lastUser: user, busy: true })
       return session
     } finally {
-      this.#opening--
+      this.#opening.splice(this.#opening.indexOf(owner), 1)
       this.#serveWaiters()
     }
   }
 
   #serveWaiters(): void {
-    while (this.#waiters.length > 0) {
+    for (;;) {
       const free = this.#slots.find((slot) => !slot.busy && !slot.session.lost)
-      if (!free && this.#full()) return
-      const waiter = this.#waiters.shift() as Waiter
-      if (free) waiter.resolve(this.#take(free, waiter.user))
-      else this.#openFor(waiter.user).then(waiter.resolve, waiter.reject)
+      const next = this.#waiters.findIndex(({ owner }) => this.#mayHave(owner))
+      if (next < 0 || (!free && this.#full())) return
+      const [waiter] = this.#waiters.splice(next, 1) as [Waiter]
+      if (free) waiter.resolve(this.#take(free, waiter.user, waiter.owner))
+      else this.#openFor(waiter.user, waiter.owner).then(waiter.resolve, waiter.reject)
     }
   }
 

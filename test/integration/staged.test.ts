@@ -294,3 +294,21 @@ test('F38 a cast of the owner’s does not run as the daemon, and changes no val
   const { rows } = await db.query('SELECT who FROM seen WHERE who <> $1', [roles.owner])
   assert.deepEqual(rows, [])
 })
+
+test('an error whose text is longer than a string can be ends one connection, and the daemon goes on', async (t) => {
+  const { db, roles, as, asOwner, topic } = await setUp(t)
+  await asOwner.query(`CREATE TABLE target (n int); CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      IF NEW.n = 1 THEN RAISE EXCEPTION '%', repeat('x', 540000000); END IF;
+      RAISE NOTICE '%', repeat('x', 5000000); RETURN NEW; END $$;
+    CREATE TRIGGER shout BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION shout()`)
+  await produce(topic, [{ value: '{"n": 1}' }])
+  await consume(asOwner, topic, 'target')
+  const retrying = await untilState(db, topic, 'retrying')
+  assert.match(retrying.error_message ?? '', /began a message of \d+ bytes|connection|terminated/i)
+  const asDaemon = await as(roles.daemon)
+  await db.query(`CREATE TABLE other (n int); ALTER TABLE other OWNER TO ${roles.daemon}`)
+  const second = await topicFor(t, { partitions: 1 })
+  await produce(second, [{ value: '{"n": 1}' }])
+  await consume(asDaemon, second, 'other')
+  await untilRows(db, 'SELECT n FROM other', [[1]])
+})
