@@ -18,18 +18,18 @@ async function setUp(t: Cleanup) {
   return { db, ledger, group }
 }
 
-test('another member takes half of the partitions, commits their offsets, and leaves', async (t) => {
+test('another program in the group takes nothing away: it commits offsets, and leaves', async (t) => {
   const { db, ledger, group } = await setUp(t)
   const daemon = await promptDaemon(t, db)
   await ledger.produce(2_000)
   await ledger.begin({ group_id: group })
   await ledger.untilWhole()
   const other = await joinWithJava(t, ledger.topic, group, 'RoundRobinAssignor')
-  await other.until('assigned 2')
+  // partitions are shared among members of one database: each of the two has all of them
+  await other.until('assigned 4')
   await ledger.produce(2_000)
-  // it reads and commits what this consumer then has not; half of what was sent arrives here
   await other.until('read ')
-  await ledger.untilLoaded(3_000)
+  await ledger.untilWhole()
   await eventually('its offsets are committed', async () => {
     const groups = await adminOf().listConsumerGroupOffsets({ groups: [{ groupId: group }] })
     const offsets = groups[0]!.topics.flatMap(({ partitions }) => partitions)
