@@ -56,6 +56,7 @@ export class TextSplitter implements FieldSplitter {
     bounds.length = 0
     let field = start
     let numeric = false
+    let escaped: Fault | null = null
     for (let p = start; ; ) {
       const byte = p < end ? bytes[p]! : delimiter
       if (byte === backslash && p < end) {
@@ -66,12 +67,8 @@ export class TextSplitter implements FieldSplitter {
         continue
       }
       if (byte === delimiter) {
-        if (numeric) {
-          const fault = this.#judge(unescapeText(bytes.subarray(field, p)))
-          // raw bytes are looked at before any escape
-          if (fault !== null) return this.#refuse({ ...fault, at: Number.POSITIVE_INFINITY })
-          numeric = false
-        }
+        if (numeric) escaped ??= this.#judge(unescapeText(bytes.subarray(field, p)))
+        numeric = false
         bounds.push(field, p)
         if (p >= end) break
         field = ++p
@@ -79,6 +76,8 @@ export class TextSplitter implements FieldSplitter {
         p += width === null || byte < 0x80 ? 1 : width(bytes, p, end)
       }
     }
+    // COPY reads the whole line before it looks at any escape
+    if (escaped !== null) return this.#refuse({ ...escaped, at: Number.POSITIVE_INFINITY })
     this.room = 2 * (end - start)
     return bounds.length / 2
   }

@@ -63,8 +63,12 @@ test('what was loaded, where it stands and what waits', async (t) => {
   assert.equal(own('millrace_consumers', { state: 'failed' }), 0)
   assert.equal(own('millrace_ready'), 1)
   assert.equal(own('millrace_postgres_sessions_limit'), 6)
-  assert.equal(own('millrace_postgres_sessions_open'), 1)
-  assert.equal(own('millrace_postgres_connects_total', { use: 'pump' }), 1)
+  // one that loads, and one that keeps house now and then
+  assert.ok(own('millrace_postgres_sessions_open') >= 1 && own('millrace_postgres_sessions_open') <= 2)
+  assert.equal(
+    own('millrace_postgres_connects_total', { use: 'pump' }),
+    own('millrace_postgres_sessions_open'),
+  )
   assert.equal(own('millrace_memory_budget_limit_bytes'), 64 * 1024 * 1024)
   assert.ok(own('millrace_memory_budget_used_bytes') > 0, 'a Fetch that waits has reserved')
   assert.ok(own('process_resident_memory_bytes') > 1e7)

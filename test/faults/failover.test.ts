@@ -31,8 +31,9 @@ async function setUp(t: Cleanup, settings: Record<string, string> = {}) {
   return { primary, db, standby, after, proxy, daemon, ledger }
 }
 
+/** What the pump commits is not on disk at once: the insert position is ahead of what is written. */
 async function untilReplayed(primary: Database, standby: Database): Promise<void> {
-  const { rows } = await primary.query('SELECT pg_current_wal_lsn() AS lsn')
+  const { rows } = await primary.query('SELECT pg_current_wal_insert_lsn() AS lsn')
   await eventually('the standby has everything', async () => {
     const replayed = await standby.query('SELECT pg_last_wal_replay_lsn() >= $1 AS all', [rows[0].lsn])
     return replayed.rows[0].all

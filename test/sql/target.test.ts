@@ -159,7 +159,7 @@ const notDirect: Record<string, [code: string, sql: string, why?: 'changeable' |
     'CREATE TABLE target (a int); CREATE TRIGGER t AFTER INSERT ON target EXECUTE FUNCTION evil_trigger()',
   ],
   'a deferred constraint trigger': [
-    'relation-runs-code',
+    'relation-defers-code',
     `CREATE TABLE target (a int);
     CREATE CONSTRAINT TRIGGER t AFTER INSERT ON target DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evil_trigger()`,
   ],
@@ -288,7 +288,7 @@ async function prepared(t: Parameters<typeof ownedDatabase>[0]): Promise<Setting
 
 const begin = `SELECT pipeline_kafka.consume_begin('topic', 'target')`
 
-const forGood = ['relation-unlogged', 'relation-kind', 'relation-temporary']
+const forGood = ['relation-unlogged', 'relation-kind', 'relation-temporary', 'relation-defers-code']
 
 /** `staged CODE` or `refused CODE`; null: it is loaded directly. */
 async function hindrance(session: RoleSession, sql: string): Promise<string | null> {
@@ -345,16 +345,16 @@ describe('a relation of the daemon’s own role', () => {
     await alice.run(
       `${setting}; CREATE TRIGGER t BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION evil_trigger()`,
     )
-    assert.equal(await outcome(owner, '', begin), 'staged relation-runs-code')
+    assert.equal(await outcome(owner, '', begin), 'refused relation-runs-code')
   })
 
   test('F38 may not have partitions, domains or functions of somebody else', async (t) => {
     const { owner, alice, superuser, roles } = await prepared(t)
     await alice.run(`${setting}; GRANT USAGE ON TYPE tame_domain TO ${roles.owner}`)
-    assert.equal(await outcome(owner, 'CREATE TABLE target (a tame_domain)'), 'staged relation-runs-code')
+    assert.equal(await outcome(owner, 'CREATE TABLE target (a tame_domain)'), 'refused relation-runs-code')
     assert.equal(
       await outcome(owner, 'CREATE TABLE target (a text DEFAULT evil())'),
-      'staged relation-runs-code',
+      'refused relation-runs-code',
     )
     await owner.run(
       'CREATE TABLE target (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF target DEFAULT',
@@ -362,7 +362,7 @@ describe('a relation of the daemon’s own role', () => {
     assert.equal(await owner.refusal(`${begin}; SELECT pipeline_kafka.consume_end('topic', 'target')`), null)
     await superuser.run(`ALTER TABLE part OWNER TO ${roles.alice}`)
     await alice.run('CREATE TRIGGER t BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION evil_trigger()')
-    assert.equal(await outcome(owner, '', begin), 'staged relation-runs-code')
+    assert.equal(await outcome(owner, '', begin), 'refused relation-runs-code')
   })
 
   test('may run functions of a superuser', async (t) => {
@@ -381,9 +381,9 @@ describe('a relation of the daemon’s own role', () => {
     await alice.run(setting)
     assert.equal(await outcome(owner, 'CREATE TABLE target (m mood)'), null)
     const json = `CREATE TABLE target (m mood CHECK (json_object('k': m) IS NOT NULL))`
-    assert.equal(await outcome(owner, json), 'staged relation-runs-code')
+    assert.equal(await outcome(owner, json), 'refused relation-runs-code')
     assert.equal(await outcome(owner, json.replaceAll('m mood', 'm text')), null)
-    assert.equal(await outcome(owner, 'CREATE TABLE target (m tame_composite)'), 'staged relation-runs-code')
+    assert.equal(await outcome(owner, 'CREATE TABLE target (m tame_composite)'), 'refused relation-runs-code')
   })
 
   test('F38 may not refer to a table of somebody else', async (t) => {
@@ -391,7 +391,7 @@ describe('a relation of the daemon’s own role', () => {
     await alice.run(`${setting}; GRANT REFERENCES ON referenced TO ${roles.owner}`)
     assert.equal(
       await outcome(owner, 'CREATE TABLE target (a int REFERENCES referenced)'),
-      'staged relation-runs-code',
+      'refused relation-runs-code',
     )
   })
 
@@ -421,7 +421,7 @@ describe('a relation of the daemon’s own role', () => {
     await owner.run(`${setting}; CREATE VIEW target AS SELECT 1 AS a;
       CREATE TRIGGER t INSTEAD OF INSERT ON target FOR EACH ROW EXECUTE FUNCTION evil_trigger();
       GRANT TRIGGER ON target TO ${roles.bob}`)
-    assert.equal(await outcome(owner, '', begin), 'staged relation-runs-code')
+    assert.equal(await outcome(owner, '', begin), 'refused relation-runs-code')
   })
 })
 
@@ -438,7 +438,7 @@ describe('F38 the schema of a relation', () => {
     assert.equal(await alice.refusal(beginIn('super')), null)
     // Whoever owns the relation.
     await superuser.run(`ALTER TABLE hers.target OWNER TO ${roles.owner}`)
-    assert.equal(await outcome(owner, '', beginIn('hers')), 'staged relation-schema')
+    assert.equal(await outcome(owner, '', beginIn('hers')), 'refused relation-schema')
     assert.equal(await outcome(superuser, '', beginIn('hers')), 'refused role-not-served')
     await superuser.run(`ALTER SCHEMA hers OWNER TO ${roles.owner}`)
     assert.equal(await owner.refusal(beginIn('hers')), null)
@@ -521,7 +521,7 @@ test('a foreign table of the daemon’s role is accepted with a notice, for its 
     GRANT USAGE ON FOREIGN SERVER far TO ${roles.alice}, ${roles.owner}`)
   await alice.run('CREATE FOREIGN TABLE target (a int) SERVER far')
   assert.equal(await outcome(alice, '', begin), 'staged relation-runs-code')
-  assert.equal(await outcome(owner, '', begin), 'staged relation-runs-code')
+  assert.equal(await outcome(owner, '', begin), 'refused relation-runs-code')
   await superuser.run(`ALTER TABLE target OWNER TO ${roles.owner}; GRANT INSERT ON target TO ${roles.alice}`)
   assert.equal(await outcome(alice, '', begin), 'staged relation-runs-code')
   assert.deepEqual((await owner.run(begin)).notices, ['NOTICE foreign-at-least-once', 'WARNING no-daemon'])
