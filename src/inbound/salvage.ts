@@ -152,11 +152,12 @@ class Salvage {
         else for (const part of split(piece)) await this.#oneByOne(part, staging)
         return
       }
-      const failed = await staging.takeFailed()
+      let failed = await staging.takeFailed()
       if (await this.#attempt(() => staging.loadAll())) {
         this.outcome.transactionIds += exploded.messages - failed.length
         await staging.loadEach()
-        failed.push(...(await staging.takeFailed()))
+        // there may be more of them than a call takes arguments
+        failed = failed.concat(await staging.takeFailed())
       }
       for (const { tag, sqlstate, reason } of failed) {
         this.#rejectTag(piece, tag, { code: 'message-rejected', sqlstate, reason })
