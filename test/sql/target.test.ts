@@ -439,7 +439,7 @@ describe('F38 the schema of a relation', () => {
     // Whoever owns the relation.
     await superuser.run(`ALTER TABLE hers.target OWNER TO ${roles.owner}`)
     assert.equal(await outcome(owner, '', beginIn('hers')), 'refused relation-schema')
-    assert.equal(await outcome(superuser, '', beginIn('hers')), 'refused role-not-served')
+    assert.equal(await outcome(superuser, '', beginIn('hers')), 'refused relation-schema')
     await superuser.run(`ALTER SCHEMA hers OWNER TO ${roles.owner}`)
     assert.equal(await owner.refusal(beginIn('hers')), null)
   })
