@@ -1611,6 +1611,31 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_topic_grant() TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.check_unchanged(target_schema text, target_name text, owner oid, seen text, direct boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  planned constant text := CASE WHEN direct THEN 'direct' ELSE 'staged' END;
+  current record;
+BEGIN
+  IF millrace.fingerprint(target_schema, target_name) IS DISTINCT FROM seen THEN
+    RAISE EXCEPTION 'the relation was altered' USING ERRCODE = 'ML002';
+  ELSIF (direct OR owner = ANY (millrace.trusted_roles())) AND millrace.needs_check(target_schema, target_name, owner) THEN
+    EXECUTE format('SET LOCAL ROLE %I', pg_get_userbyid(owner));
+    PERFORM millrace.lock_target(target_schema, target_name);
+    RESET ROLE;
+    SELECT way, message INTO current FROM millrace.loading_way(target_schema, target_name, owner, NOT direct);
+    IF current.way IS DISTINCT FROM planned THEN
+      RAISE EXCEPTION '%', coalesce(current.message, 'the relation is gone') USING ERRCODE = 'ML002';
+    END IF;
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_unchanged(text,text,oid,text,boolean) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.check_wanted(c millrace.consumer, OUT way text, OUT reason text)
  RETURNS record
  LANGUAGE plpgsql
@@ -2055,6 +2080,20 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.find_consumer(text,regclass,text,name[],text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.fingerprint(target_schema text, target_name text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT concat(c.oid, '/', string_agg(a.xmin::text, ',' ORDER BY a.attnum))
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+  WHERE n.nspname = target_schema AND c.relname = target_name GROUP BY c.oid
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.fingerprint(text,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.foreign_code(target oid, consumer_owner oid)
  RETURNS text
@@ -2596,6 +2635,43 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.move_consumer(bigint,bigint,timestamp with time zone,integer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.move_positions(consumer bigint, version bigint, cluster text, topic uuid, partitions integer[], expected bigint[], next bigint[], leader_epochs integer[], owner_epochs bigint[], messages bigint[], skipped bigint[], bytes bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  noted bigint;
+BEGIN
+  WITH v AS (
+    SELECT * FROM unnest(partitions, expected, next, leader_epochs, owner_epochs, messages, skipped, bytes)
+      AS v (partition, expected, next, leader_epoch, owner_epoch, messages, skipped, bytes)
+  ), moved AS (
+    UPDATE millrace.position AS p
+    SET next_offset = v.next, leader_epoch = v.leader_epoch, messages = p.messages + v.messages,
+      skipped = p.skipped + v.skipped, bytes = p.bytes + v.bytes, moved_at = clock_timestamp()
+    FROM v
+    WHERE p.consumer_id = consumer AND p.partition = v.partition AND p.next_offset = v.expected
+      AND p.owner_epoch = v.owner_epoch AND p.config_version = move_positions.version
+      AND p.cluster_id = cluster AND p.topic_id = topic
+      AND EXISTS (SELECT FROM millrace.consumer AS c
+        WHERE c.id = consumer AND c.version = move_positions.version AND c.wanted = 'running')
+      AND NOT EXISTS (SELECT FROM millrace.failure AS f
+        WHERE f.consumer_id = consumer AND f.version = move_positions.version)
+    RETURNING p.partition
+  )
+  INSERT INTO millrace.batch (consumer_id, partition, from_offset, to_offset, kind, messages, skipped, bytes)
+  SELECT consumer, v.partition, v.expected, v.next, 'load', v.messages, v.skipped, v.bytes
+  FROM v JOIN moved ON moved.partition = v.partition;
+  GET DIAGNOSTICS noted = ROW_COUNT;
+  IF noted <> cardinality(partitions) THEN
+    RAISE EXCEPTION 'another daemon moves these positions now, or the consumer was changed' USING ERRCODE = 'ML001';
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.move_positions(bigint,bigint,text,uuid,integer[],bigint[],bigint[],integer[],bigint[],bigint[],bigint[],bigint[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.needs_check(target_schema text, target_name text, owner oid)
  RETURNS boolean

@@ -17,13 +17,13 @@ import type { ConsumerSpec } from './consumer.ts'
 import { FailureBrake } from './failure-brake.ts'
 import { findRoutes } from './find-routes.ts'
 import type { ConsumerPlan } from './load-plan.ts'
-import { load, TargetChanged } from './loader.ts'
+import { load, PositionLost, TargetChanged } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
 import { Damaged } from './salvage.ts'
-import { loadSalvaging, type SalvageLoad } from './salvage-load.ts'
+import { loadSalvaging } from './salvage-load.ts'
 import { DefersCode } from './staging.ts'
-import { PositionLost, Rejected } from './stream-end.ts'
+import { Rejected } from './stream-end.ts'
 import { verdictOn } from './verdict.ts'
 import type { FetchedSpan } from './walk.ts'
 
@@ -144,9 +144,7 @@ export class Delivery {
   async #loadOnce(batch: Batch): Promise<void> {
     const { claim, plan } = this.#parts
     const begun = performance.now()
-    await this.#withSession(batch.spans, async (session) => {
-      if ((await load(session, claim, plan, batch)) === 'lost') throw new PositionLost()
-    })
+    await this.#withSession(batch.spans, (session) => load(session, claim, plan, batch))
     this.#note(batch.spans, begun)
   }
 
@@ -177,18 +175,20 @@ export class Delivery {
   async #salvageOnce(spans: FetchedSpan[]): Promise<void> {
     const { spec, claim, plan, chunks, budget, signal } = this.#parts
     const begun = performance.now()
-    let loaded: SalvageLoad | null = null
-    await this.#withSession(spans, async (session) => {
+    const loaded = await this.#withSession(spans, (session) => {
       const parts = { session, spec, claim, plan, chunks, budget, expectsMany: this.#expectsMany }
-      loaded = await loadSalvaging(spans, parts)
-      if (loaded === null) throw new PositionLost()
+      return loadSalvaging(spans, parts)
     })
-    if (loaded === null)
-      return this.#note(
-        spans.map((span) => ({ ...span, messages: 0, skipped: 0, bytes: 0 })),
+    if (loaded === 'committed') {
+      // its counts are lost with the answer; they are stored
+      const unknown = { messages: 0, skipped: 0, bytes: 0 }
+      this.#note(
+        spans.map((span) => ({ ...span, ...unknown })),
         begun,
       )
-    const { rejects, transactionIds, many, spans: counted } = loaded as SalvageLoad
+      return
+    }
+    const { rejects, transactionIds, many, spans: counted } = loaded
     this.#expectsMany = many && rejects.length > 0
     this.#note(counted, begun)
     this.#parts.onRejected(rejects.length, transactionIds)
@@ -206,8 +206,11 @@ export class Delivery {
     return isTrusted ? null : spec.owner
   }
 
-  /** @param work is left out where an earlier attempt has committed these spans */
-  async #withSession(spans: FetchedSpan[], work: (session: Session) => Promise<void>): Promise<void> {
+  /** @returns `committed`, and nothing is done, where an earlier attempt has committed these spans after all */
+  async #withSession<T>(
+    spans: FetchedSpan[],
+    work: (session: Session) => Promise<T>,
+  ): Promise<T | 'committed'> {
     const { sessions, claim, signal } = this.#parts
     const session = await sessions.acquire(this, this.#owner).catch((cause) => {
       throw new NoSession('no session to load in', { cause })
@@ -219,13 +222,12 @@ export class Delivery {
     }
     signal.addEventListener('abort', wait, { once: true })
     try {
-      let committed = false
       if (session !== this.#session) {
         const stored = await attach(session, claim, this.#session)
         this.#session = session
-        committed = isCommitted(spans, stored)
+        if (isCommitted(spans, stored)) return 'committed'
       }
-      if (!committed) await work(session)
+      return await work(session)
     } finally {
       signal.removeEventListener('abort', wait)
       clearTimeout(waiting)

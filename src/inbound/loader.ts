@@ -5,58 +5,46 @@ import { failpoint } from '../failpoint.ts'
 import type { Segment } from '../formats/format.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
-import type { Batch } from './batch.ts'
+import { sqlstateOf } from '../postgres/sqlstate.ts'
+import type { Batch, LoadedSpan } from './batch.ts'
 import type { Claim } from './claim.ts'
 import { type ConsumerPlan, segmentsOf } from './load-plan.ts'
 import { beginAndMove } from './position-move.ts'
 import type { RelationPlan } from './relation-plan.ts'
 import { Staging } from './staging.ts'
-import { fingerprintOf, type Target } from './target.ts'
+import type { Target } from './target.ts'
 
-/** `lost`: the stored position is not the one that this batch continues. Nothing was written. */
-export type LoadOutcome = 'loaded' | 'lost'
+/** The position moved under us: the batch is not continued from what is stored. Nothing was written. */
+export class PositionLost extends Error {}
 
 /** The relation is not what it was when the plan was made; nothing was written. */
 export class TargetChanged extends Error {}
 
 /**
- * @throws PostgreSQL's error (the transaction is rolled back or its outcome unknown), TargetChanged, SessionTampered,
- *   DefersCode
+ * @throws PostgreSQL's error (the transaction is rolled back or its outcome unknown), PositionLost, TargetChanged,
+ *   SessionTampered, DefersCode
  */
-export async function load(
-  session: Session,
-  claim: Claim,
-  plan: ConsumerPlan,
-  batch: Batch,
-): Promise<LoadOutcome> {
+export async function load(session: Session, claim: Claim, plan: ConsumerPlan, batch: Batch): Promise<void> {
   const relations = plan.relationsOf(batch.segments)
   await prepare(session, relations)
   try {
-    const { moved, answer } = await beginAndMove<TargetState[]>(
-      session,
-      claim,
-      batch.spans,
-      targetStates(relations),
-    )
-    if (!moved) {
-      await session.rollback()
-      return 'lost'
-    }
-    failpoint('inbound.after-position')
-    await checkTargets(session, relations, answer)
-    await loadRows(session, relations, batch.segments)
+    await loadRows(session, relations, batch.segments, openingOf(claim, batch.spans, relations))
     failpoint('inbound.after-copy')
     failpoint('inbound.before-commit')
     await session.script('COMMIT')
     failpoint('inbound.after-commit')
-    return 'loaded'
   } catch (error) {
     await session.rollback()
     throw error
   }
 }
 
-/** Back from there. */
+/** Statements that begin the transaction of a batch: the positions move, if the relations are what they were. */
+export function openingOf(claim: Claim, spans: LoadedSpan[], relations: RelationPlan[]): string {
+  return `${beginAndMove(claim, spans)} ${checkUnchanged(relations)}`
+}
+
+/** Back from the owner's role. */
 export const leaveRole = `RESET ROLE; SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)`
 
 /** Before the transaction: what the session needs in order to load for this consumer. */
@@ -69,81 +57,93 @@ export async function prepare(session: Session, relations: RelationPlan[]): Prom
   )
 }
 
-/** Within the transaction. */
+/** Sends an opening. @throws what `load` throws */
+export async function open(session: Session, opening: string): Promise<void> {
+  try {
+    await session.script(opening)
+  } catch (error) {
+    throw openingError(error)
+  }
+  failpoint('inbound.after-position')
+}
+
+/** Statements that fail with `relationChanged` unless these relations may be loaded as planned. */
+export function checkUnchanged(relations: RelationPlan[]): string {
+  const calls = relations.map(({ direct, target: { schema, name, ownerOid, fingerprint } }) => {
+    const seen = literal(fingerprint)
+    return `millrace.check_unchanged(${literal(schema)}, ${literal(name)}, ${ownerOid}::oid, ${seen}, ${direct})`
+  })
+  return calls.map((call) => `SELECT ${call};`).join(' ')
+}
+
+/**
+ * Within the transaction, or with the opening that begins it: that takes no round trip of its own where a COPY follows.
+ * Afterwards the owner's role may still be on.
+ */
 export async function loadRows(
   session: Session,
   relations: RelationPlan[],
   segments: Segment[],
+  opening = '',
 ): Promise<void> {
+  let first = opening
   for (const relation of relations) {
     const own = segmentsOf(segments, relation)
     if (relation.direct) {
-      await copyRows(session, relation, own)
-      if (relations.length > 1) await session.script(leaveRole)
+      for (const segment of own) {
+        await copyRows(session, relation, segment, first)
+        first = ''
+      }
+      if (own.length > 0 && relations.length > 1) await session.script(leaveRole)
     } else {
+      if (first) await open(session, first)
+      first = ''
       const staging = Staging.in(session, relation.staged)
       await staging.fill(own)
       await staging.loadAll()
     }
   }
+  if (first) await open(session, first)
 }
 
-/** Afterwards the owner's role is still on. */
 async function copyRows(
   session: Session,
   { target, format }: RelationPlan,
-  segments: Segment[],
+  segment: Segment,
+  opening: string,
 ): Promise<void> {
-  for (const segment of segments) {
-    await session.copyIn(`${enterRole(session, target)}${format.copyStatement(segment)}`, segment.chunks)
+  const copy = `${enterRole(session, target)}${format.copyStatement(segment)}`
+  if (!opening) {
+    await session.copyIn(copy, segment.chunks)
+    return
+  }
+  let begun = false
+  const chunks = function* () {
+    begun = true
+    failpoint('inbound.after-position')
+    yield* segment.chunks
+  }
+  try {
+    await session.copyIn(`${opening}${copy}`, chunks())
+  } catch (error) {
+    // once rows are asked for, code of the owner's may run, and could say the same
+    throw begun ? error : openingError(error)
   }
 }
 
-/** `unsure`: something about it may be in other hands than when the plan was made. */
-export type TargetState = 'same' | 'changed' | 'unsure'
+/** SQLSTATEs that an opening fails with, and nobody else. */
+const positionsMoved = 'ML001'
+const relationChanged = 'ML002'
 
-/** An expression that tells it of each. */
-export function targetStates(relations: RelationPlan[]): string {
-  return `ARRAY[${relations.map(targetState).join(', ')}]::text[]`
-}
-
-function targetState({ direct, target }: RelationPlan): string {
-  const [schema, name] = [literal(target.schema), literal(target.name)]
-  const unsure =
-    direct || target.trusted ? `WHEN millrace.needs_check(${argumentsOf(target)}) THEN 'unsure'` : ''
-  return `CASE WHEN ${fingerprintOf(schema, name)} IS DISTINCT FROM ${literal(target.fingerprint)} THEN 'changed' ${unsure} ELSE 'same' END`
-}
-
-/**
- * Where the plan may no longer be right, checks the relation under a lock, so that what is found holds until the end.
- * The lock is taken as whoever may insert.
- * @throws TargetChanged
- */
-export async function checkTargets(
-  session: Session,
-  relations: RelationPlan[],
-  states: TargetState[],
-): Promise<void> {
-  if (states.includes('changed')) throw new TargetChanged('the relation was altered')
-  for (const [index, { target, direct }] of relations.entries()) {
-    if (states[index] === 'unsure') await checkTarget(session, target, direct)
+function openingError(error: unknown): unknown {
+  switch (sqlstateOf(error)) {
+    case positionsMoved:
+      return new PositionLost((error as Error).message)
+    case relationChanged:
+      return new TargetChanged((error as Error).message)
+    default:
+      return error
   }
-}
-
-async function checkTarget(session: Session, target: Target, direct: boolean): Promise<void> {
-  const [found] = await session.script<{ way: string; message: string | null }>(
-    `SET LOCAL ROLE ${identifier(target.owner)};
-     SELECT millrace.lock_target(${literal(target.schema)}, ${literal(target.name)});
-     RESET ROLE;
-     SELECT way, message FROM millrace.loading_way(${argumentsOf(target)}, ${!direct})`,
-  )
-  if (found?.way !== (direct ? 'direct' : 'staged'))
-    throw new TargetChanged(found?.message ?? 'the relation is gone')
-}
-
-/** Of needs_check and loading_way. */
-function argumentsOf({ schema, name, ownerOid }: Target): string {
-  return `${literal(schema)}, ${literal(name)}, ${ownerOid}::oid`
 }
 
 /** What the rows are loaded as: the consumer's owner, with the search path that triggers expect. */

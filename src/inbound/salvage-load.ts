@@ -10,9 +10,9 @@ import type { Claim } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { type Reject, writeDeadLetters } from './dead-letter.ts'
 import type { ConsumerPlan } from './load-plan.ts'
-import { checkTargets, prepare, type TargetState, targetStates } from './loader.ts'
+import { open, openingOf, prepare } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
-import { addCounts, beginAndMove } from './position-move.ts'
+import { addCounts } from './position-move.ts'
 import type { RelationPlan } from './relation-plan.ts'
 import { type Salvaged, salvage } from './salvage.ts'
 import { Staging } from './staging.ts'
@@ -34,31 +34,15 @@ export interface SalvageLoad extends Salvaged {
 }
 
 /**
- * @returns null when the stored position is not the one that this continues; nothing was written then
- * @throws Damaged, DeadLettersFull as a MillraceError, PostgreSQL's error
+ * @throws Damaged, MillraceError dead-letters-full, and what `load` throws
  */
-export async function loadSalvaging(
-  spans: FetchedSpan[],
-  parts: SalvageLoadParts,
-): Promise<SalvageLoad | null> {
+export async function loadSalvaging(spans: FetchedSpan[], parts: SalvageLoadParts): Promise<SalvageLoad> {
   const { session, spec, claim, plan } = parts
   const relations = plan.routes?.plans ?? plan.relationsOf([])
   await prepare(session, relations)
   const staging = plan.routes ? null : await stagingFor(session, relations[0] as RelationPlan)
   try {
-    const uncountedSpans = spans.map(uncounted)
-    const { moved, answer } = await beginAndMove<TargetState[]>(
-      session,
-      claim,
-      uncountedSpans,
-      targetStates(relations),
-    )
-    if (!moved) {
-      await session.rollback()
-      return null
-    }
-    failpoint('inbound.after-position')
-    await checkTargets(session, relations, answer)
+    await open(session, openingOf(claim, spans.map(uncounted), relations))
     const salvaged = await salvage(spans, { ...parts, staging })
     failpoint('inbound.after-copy')
     if (spec.onError === 'dead_letter') {

@@ -2,7 +2,7 @@
 
 import type { Session } from '../postgres/session.ts'
 import type { ConsumerPlan } from './load-plan.ts'
-import { checkTargets, prepare, type TargetState, targetStates } from './loader.ts'
+import { checkUnchanged, open, prepare } from './loader.ts'
 import type { RelationPlan } from './relation-plan.ts'
 import { stagingFor } from './salvage-load.ts'
 import type { Staging } from './staging.ts'
@@ -16,9 +16,7 @@ export async function readySession(session: Session, plan: ConsumerPlan): Promis
 
 /** In the transaction. @throws TargetChanged */
 export async function checkPlan(session: Session, plan: ConsumerPlan): Promise<void> {
-  const relations = relationsOf(plan)
-  const [row] = await session.script<{ states: TargetState[] }>(`SELECT ${targetStates(relations)} AS states`)
-  await checkTargets(session, relations, row?.states ?? [])
+  await open(session, checkUnchanged(relationsOf(plan)))
 }
 
 function relationsOf(plan: ConsumerPlan): RelationPlan[] {

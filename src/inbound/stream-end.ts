@@ -4,7 +4,7 @@
 import { MillraceError } from '../errors.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { RejectedMessage } from './batch.ts'
-import { TargetChanged } from './loader.ts'
+import { PositionLost, TargetChanged } from './loader.ts'
 import { DefersCode } from './staging.ts'
 
 /** Stands in the database, and stops the consumer until it is begun again. */
@@ -21,9 +21,6 @@ export type StreamEnd =
   | { reason: 'topic-gone' }
   | { reason: 'target-changed' }
   | { reason: 'failed'; failure: Failure }
-
-/** The position moved under us: the batch is not continued from what is stored. */
-export class PositionLost extends Error {}
 
 /** A message that cannot be loaded; everything before it is committed. */
 export class Rejected extends Error {

@@ -63,14 +63,6 @@ interface RelationRow extends Record<string, unknown> {
   fingerprint: string
 }
 
-/** SQL for a relation's fingerprint, given expressions for its schema and name. NULL: it is gone. */
-export function fingerprintOf(schema: string, name: string): string {
-  return `(SELECT pg_catalog.concat(r.oid, '/', pg_catalog.string_agg(a.xmin::text, ',' ORDER BY a.attnum))
-     FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
-     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0
-    WHERE n.nspname = ${schema} AND r.relname = ${name} GROUP BY r.oid)`
-}
-
 interface ColumnRow extends Record<string, unknown> {
   name: string
   base: string
@@ -204,7 +196,7 @@ const relationQuery = `
          r.relkind IN ('r', 'p', 'f') AND has_table_privilege($3::oid, r.oid, 'TRUNCATE') AS truncates,
          EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
                   WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> '') AS generated,
-         ${fingerprintOf('$1', '$2')} AS fingerprint
+         millrace.fingerprint($1, $2) AS fingerprint
     FROM pg_catalog.pg_class AS r JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
    WHERE n.nspname = $1 AND r.relname = $2`
 

@@ -153,6 +153,41 @@ $$;
 COMMENT ON FUNCTION millrace.loading_way(text, text, oid, boolean) IS
   'How a relation is loaded for a role: direct; staged, with what keeps it from being loaded directly; or refused, with the reason.';
 
+-- Another value: the relation or one of its columns was altered since. NULL: it is gone.
+CREATE FUNCTION millrace.fingerprint(target_schema text, target_name text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT concat(c.oid, '/', string_agg(a.xmin::text, ',' ORDER BY a.attnum))
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+  WHERE n.nspname = target_schema AND c.relname = target_name GROUP BY c.oid
+$$;
+
+-- Raises ML002 where a relation is not, or may be no longer, what it was when it was decided how to load it: at the beginning
+-- of each batch. Where something may be in other hands than then, it is checked anew, under a lock, so that what is found
+-- holds until the end; the lock is taken as whoever may insert.
+CREATE FUNCTION millrace.check_unchanged(target_schema text, target_name text, owner oid, seen text, direct boolean) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  planned constant text := CASE WHEN direct THEN 'direct' ELSE 'staged' END;
+  current record;
+BEGIN
+  IF millrace.fingerprint(target_schema, target_name) IS DISTINCT FROM seen THEN
+    RAISE EXCEPTION 'the relation was altered' USING ERRCODE = 'ML002';
+  ELSIF (direct OR owner = ANY (millrace.trusted_roles())) AND millrace.needs_check(target_schema, target_name, owner) THEN
+    EXECUTE format('SET LOCAL ROLE %I', pg_get_userbyid(owner));
+    PERFORM millrace.lock_target(target_schema, target_name);
+    RESET ROLE;
+    SELECT way, message INTO current FROM millrace.loading_way(target_schema, target_name, owner, NOT direct);
+    IF current.way IS DISTINCT FROM planned THEN
+      RAISE EXCEPTION '%', coalesce(current.message, 'the relation is gone') USING ERRCODE = 'ML002';
+    END IF;
+  END IF;
+END
+$$;
 -- The columns that tell rows apart in upsert and changes: those asked for, when a unique index has just these, else the primary
 -- key. NULL: there is no such key. ON CONFLICT takes no deferrable constraint and no index with a condition.
 CREATE FUNCTION millrace.key_columns(target oid, asked text[]) RETURNS text[]
