@@ -72,8 +72,8 @@ class Daemon {
     })
     const { shared, sessions } = this.#connections
     const budget = new MemoryBudget(memoryBudget)
-    const chunks = new ChunkPool(Math.floor(memoryBudget / 4))
-    const responses = new ResponsePool(Math.floor(memoryBudget / 4), memoryBudget)
+    const chunks = new ChunkPool(Math.floor(memoryBudget / 8))
+    const responses = new ResponsePool(Math.floor(memoryBudget / 8), memoryBudget)
     this.#reports = new Reports(this.#id, shared)
     this.#vitals = new Vitals({
       sessions,

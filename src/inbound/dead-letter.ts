@@ -1,5 +1,7 @@
-// A message that cannot be loaded is kept with everything that is needed to load it later: its bytes as they came, and
+// A dead letter holds everything of a message that is needed to load it later: its bytes as they came, and
 // why it failed. It is written by the daemon in the transaction that moves the position past it.
+//
+// COPY's binary format: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-BINARY-FORMAT
 
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import { ChunkWriter } from '../formats/chunk-writer.ts'
@@ -34,97 +36,158 @@ const columns = [
   'message',
 ]
 
-/** Writes them with a COPY in the open transaction, as the daemon. @param rejects in any order */
-export async function writeDeadLetters(
-  session: Session,
-  spec: ConsumerSpec,
-  rejects: Reject[],
-  spans: FetchedSpan[],
-  parts: WalkParts & { pool: ChunkPool },
-): Promise<void> {
-  if (rejects.length === 0) return
-  const letters = new Letters(parts.pool, spec)
-  const chunks = await letters.collect(rejects, spans, parts)
-  try {
-    await session.copyIn(
-      `COPY millrace.dead_letter (${columns.map(identifier).join(', ')}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')`,
-      chunks,
-    )
-  } finally {
-    for (const chunk of chunks) parts.pool.give(chunk)
-  }
-}
+const copyHeader = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
+const copyTrailer = Buffer.from([0xff, 0xff])
 
-class Letters {
+/** Of partition and offset, with their lengths. */
+const fixedBytes = 4 + 4 + 4 + 8
+
+/** The oid of type bytea. */
+const byteaOid = 17
+
+/** Milliseconds from 1970 to 2000, where PostgreSQL counts from; and to the year 275760, beyond which nobody counts. */
+const epoch2000 = 946_684_800_000
+const lastTimestamp = 8.64e15
+
+/** Those of one transaction. */
+export class DeadLetters {
+  readonly #parts: WalkParts & { pool: ChunkPool }
+  readonly #pace = new Pace()
   readonly #out: ChunkWriter
-  readonly #start: string
+  /** What all of them begin with. */
+  readonly #start: Buffer
+  #count = 0
 
-  constructor(pool: ChunkPool, { id, cluster, topic }: ConsumerSpec) {
-    this.#out = new ChunkWriter(pool)
-    this.#start = `${id}\t${text(cluster)}\t${text(topic)}\t`
+  constructor({ id, cluster, topic }: ConsumerSpec, parts: WalkParts & { pool: ChunkPool }) {
+    this.#parts = parts
+    this.#out = new ChunkWriter(parts.pool)
+    const consumer = Buffer.alloc(8)
+    consumer.writeBigInt64BE(BigInt(id))
+    const count = Buffer.alloc(2)
+    count.writeInt16BE(columns.length)
+    this.#start = Buffer.concat([count, ...[consumer, text(cluster), text(topic)].flatMap(sized)])
   }
 
-  /** Walks the spans again for the records. */
-  async collect(rejects: Reject[], spans: FetchedSpan[], parts: WalkParts): Promise<Buffer[]> {
-    const pace = new Pace()
+  /** Walks the record batches of the rejects again for their bytes. @param spans that the rejects are in */
+  async collect(rejects: Reject[], spans: FetchedSpan[]): Promise<void> {
+    const ordered = rejects.toSorted((a, b) => (a.offset < b.offset ? -1 : 1))
     for (const [index, span] of spans.entries()) {
-      const wanted = new Map<number, Reject>()
-      for (const reject of rejects) {
-        if (reject.partition !== span.partition || reject.offset < span.from || reject.offset >= span.to)
-          continue
-        wanted.set(index * tagStep + Number(reject.offset - span.from), reject)
-      }
-      if (wanted.size === 0) continue
-      const sink = {
-        appendRecord: (record: WalkedRecord) => {
-          const reject = wanted.get(record.tag)
-          if (reject) this.#write(record, reject)
-        },
-      }
+      const own = ordered.filter(
+        ({ partition, offset }) => partition === span.partition && offset >= span.from && offset < span.to,
+      )
+      let next = 0
       for (const batch of span.batches) {
-        if (batch.baseOffset >= span.to) break
-        await walkAll(batch, span, index, parts, pace, sink)
+        const wanted = new Map<number, Reject>()
+        for (let reject = own[next]; reject && reject.offset <= batch.lastOffset; reject = own[++next])
+          wanted.set(index * tagStep + Number(reject.offset - span.from), reject)
+        if (wanted.size === 0) continue
+        const sink = {
+          appendRecord: (record: WalkedRecord) => {
+            const reject = wanted.get(record.tag)
+            if (reject) this.#append(record, reject)
+          },
+        }
+        await walkAll(batch, span, index, this.#parts, this.#pace, sink)
       }
     }
-    return this.#out.end()
   }
 
-  #write(record: WalkedRecord, { code, sqlstate, reason }: Reject): void {
-    const timestamp = record.timestamp < 0 ? '\\N' : new Date(record.timestamp).toISOString()
-    const parts = [
-      `${this.#start}${record.partition}\t${record.offset}\t${timestamp}\t`,
-      bytea(record.key()),
-      '\t',
-      bytea(record.value()),
-      '\t',
-      headersArray(record),
-      `\t${text(code)}\t${sqlstate ?? '\\N'}\t${text(reason)}\n`,
-    ]
-    const out = this.#out
-    for (const part of parts) {
-      const room = part.length * 3
-      if (out.limit - out.position < room) out.next(room)
-      out.position += out.chunk.write(part, out.position, 'utf8')
+  /** Writes what was collected with a COPY in the open transaction, as the daemon. */
+  async write(session: Session): Promise<void> {
+    if (this.#count === 0) return
+    this.#room(copyTrailer.length)
+    this.#bytes(copyTrailer)
+    const chunks = this.#out.end()
+    try {
+      await session.copyIn(
+        `COPY millrace.dead_letter (${columns.map(identifier).join(', ')}) FROM STDIN WITH (FORMAT binary)`,
+        chunks,
+      )
+    } finally {
+      this.#giveBack(chunks)
     }
   }
+
+  /** Gives the memory back of what was collected and not written. */
+  discard(): void {
+    this.#giveBack(this.#out.end())
+  }
+
+  #giveBack(chunks: Buffer[]): void {
+    for (const chunk of chunks.splice(0)) this.#parts.pool.give(chunk)
+  }
+
+  #append(record: WalkedRecord, { code, sqlstate, reason }: Reject): void {
+    const fields = [
+      timestamp(record.timestamp),
+      record.key(),
+      record.value(),
+      byteaArray(record.headers().flat()),
+      text(code),
+      sqlstate === null ? null : text(sqlstate),
+      text(reason),
+    ]
+    const size = fields.reduce((sum, field) => sum + 4 + (field?.length ?? 0), fixedBytes)
+    this.#room(copyHeader.length + this.#start.length + size)
+    if (this.#count++ === 0) this.#bytes(copyHeader)
+    this.#bytes(this.#start)
+    this.#int32(4)
+    this.#int32(record.partition)
+    this.#int32(8)
+    this.#out.position = this.#out.chunk.writeBigInt64BE(record.offset, this.#out.position)
+    for (const field of fields) {
+      this.#int32(field?.length ?? -1)
+      if (field) this.#bytes(field)
+    }
+  }
+
+  #room(bytes: number): void {
+    if (this.#out.limit - this.#out.position < bytes) this.#out.next(bytes)
+  }
+
+  #bytes(bytes: Buffer): void {
+    this.#out.copy(bytes, 0, bytes.length)
+  }
+
+  #int32(value: number): void {
+    this.#out.position = this.#out.chunk.writeInt32BE(value, this.#out.position)
+  }
 }
 
-function bytea(bytes: Buffer | null): string {
-  return bytes === null ? '\\N' : `\\\\x${bytes.toString('hex')}`
+/** A field with its length before it. */
+function sized(field: Buffer | null): Buffer[] {
+  return field === null ? [int32(-1)] : [int32(field.length), field]
 }
 
-/** bytea[]: name, value, name, value; the value of a header may be NULL. */
-function headersArray(record: WalkedRecord): string {
-  const items = record
-    .headers()
-    .flat()
-    .map((part) => (part === null ? 'NULL' : `"\\\\\\\\x${part.toString('hex')}"`))
-  return `{${items.join(',')}}`
+/** A NUL has no place in it. */
+function text(value: string): Buffer {
+  return Buffer.from(value.replaceAll('\0', '�'))
 }
 
-/** For COPY's text format; a NUL has no place in it. */
-function text(value: string): string {
-  return value.replaceAll('\0', '�').replaceAll(/[\\\t\n\r]/g, (c) => escapes[c] as string)
+/** NULL where there is none. */
+function timestamp(milliseconds: number): Buffer | null {
+  if (milliseconds < 0 || milliseconds > lastTimestamp) return null
+  return int64(BigInt(milliseconds - epoch2000) * 1000n)
 }
 
-const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' }
+/** Name, value, name, value; the value of a header may be NULL. */
+function byteaArray(items: (Buffer | null)[]): Buffer {
+  if (items.length === 0) return emptyArray
+  // one dimension, whether any is NULL, their type, how many, and the number of the first
+  const head = [1, items.includes(null) ? 1 : 0, byteaOid, items.length, 1].map(int32)
+  return Buffer.concat([...head, ...items.flatMap(sized)])
+}
+
+const emptyArray = Buffer.concat([0, 0, byteaOid].map(int32))
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}
+
+function int64(value: bigint): Buffer {
+  const bytes = Buffer.allocUnsafe(8)
+  bytes.writeBigInt64BE(value)
+  return bytes
+}

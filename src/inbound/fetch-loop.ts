@@ -64,6 +64,14 @@ export interface FetchLoopOptions {
 /** Asks little while there is little to read, so that many idle consumers share a small budget. */
 const smallestFetch = smallestReservation
 
+/**
+ * Bytes of a response that are around the records: what is asked for leaves room for them, because memory comes in powers
+ * of two and a response that is slightly larger would take half as much again.
+ */
+function frameBytes(partitions: number): number {
+  return Math.min(1024 + 128 * partitions, smallestFetch >> 1)
+}
+
 /** The leader moved, or the topic is gone: look at the metadata again. */
 export class LeadershipMoved extends Error {}
 
@@ -82,6 +90,7 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
   const { fetchConnection, topic, readings, budget, handover, signal } = options
   // the broker fills a response in the order of the request: who was served goes to the end (KIP-41)
   let order = [...readings.keys()]
+  const frame = frameBytes(readings.size)
   let size = smallestFetch
   // a record batch comes whole, whatever is asked for: where one was larger, the next one may be, too
   let expected = 0
@@ -97,11 +106,11 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
         topicId: topic.id,
         maxWait: options.maxWait,
         minBytes: 1,
-        maxBytes: size,
+        maxBytes: size - frame,
         partitions: order.map((partition) => {
           const { offset, epoch } = readings.get(partition) as Reading
           const currentLeaderEpoch = topic.partitions[partition]?.leaderEpoch ?? -1
-          return { partition, offset, currentLeaderEpoch, lastFetchedEpoch: epoch, maxBytes: size }
+          return { partition, offset, currentLeaderEpoch, lastFetchedEpoch: epoch, maxBytes: size - frame }
         }),
       }).catch((error) => {
         throw atPosition(error, readings)

@@ -153,6 +153,7 @@ class ConsumerReplay {
         staging,
         chunks,
         budget,
+        letters: null,
         expectsMany,
       })
       signal.throwIfAborted()

@@ -8,7 +8,7 @@ import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { BatchCounts, LoadedSpan } from './batch.ts'
 import type { Claim } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
-import { type Reject, writeDeadLetters } from './dead-letter.ts'
+import { DeadLetters, type Reject } from './dead-letter.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { open, openingOf, prepare } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
@@ -41,17 +41,16 @@ export async function loadSalvaging(spans: FetchedSpan[], parts: SalvageLoadPart
   const relations = plan.routes?.plans ?? plan.relationsOf([])
   await prepare(session, relations)
   const staging = plan.routes ? null : await stagingFor(session, relations[0] as RelationPlan)
+  const { budget, chunks: pool } = parts
+  const letters =
+    spec.onError === 'dead_letter' ? new DeadLetters(spec, { topic: spec.topic, budget, pool }) : null
   try {
     await open(session, openingOf(claim, spans.map(uncounted), relations))
-    const salvaged = await salvage(spans, { ...parts, staging })
+    const salvaged = await salvage(spans, { ...parts, staging, letters })
     failpoint('inbound.after-copy')
-    if (spec.onError === 'dead_letter') {
+    if (letters) {
       await checkRoom(session, spec, salvaged.rejects.length)
-      await writeDeadLetters(session, spec, salvaged.rejects, spans, {
-        topic: spec.topic,
-        budget: parts.budget,
-        pool: parts.chunks,
-      })
+      await letters.write(session)
     }
     const counts = countsOf(salvaged)
     await addCounts(session, claim, counts)
@@ -63,6 +62,8 @@ export async function loadSalvaging(spans: FetchedSpan[], parts: SalvageLoadPart
   } catch (error) {
     await session.rollback()
     throw error
+  } finally {
+    letters?.discard()
   }
 }
 

@@ -11,7 +11,7 @@ import type { Session } from '../postgres/session.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import { type Batch, type BatchCounts, buildBatch, giveBack, type RejectedMessage } from './batch.ts'
 import type { ConsumerSpec } from './consumer.ts'
-import type { Reject } from './dead-letter.ts'
+import type { DeadLetters, Reject } from './dead-letter.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { leaveRole, loadRows } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
@@ -30,6 +30,8 @@ export interface SalvageParts {
   budget: MemoryAccount
   /** Most of what came lately failed: do not begin with halving. */
   expectsMany: boolean
+  /** Collects the rejects' messages; null: nobody keeps them. */
+  letters: DeadLetters | null
 }
 
 export interface Salvaged {
@@ -62,6 +64,9 @@ const damages: readonly string[] = [
 /** Failures in one batch after which halving is given up. */
 const few = 3
 
+/** Messages that the server takes one by one while what comes next is read. */
+const portionMessages = 50_000
+
 /**
  * Loads what can be loaded of the spans, in the open transaction.
  * @throws Damaged; PostgreSQL's error where it is not about a message
@@ -76,6 +81,8 @@ class Salvage {
   readonly outcome: Salvaged = { rejects: [], counts: new Map(), transactionIds: 0, many: false }
   readonly #parts: SalvageParts
   readonly #pace = new Pace()
+  /** How many of the rejects have been handed to the letters. */
+  #kept = 0
 
   constructor(parts: SalvageParts) {
     this.#parts = parts
@@ -86,9 +93,35 @@ class Salvage {
     for (let piece = pieces.pop(); piece; piece = pieces.pop()) {
       if (piece.length === 0) continue
       const many = this.#parts.expectsMany || this.outcome.rejects.length >= few
-      if (many && this.#parts.staging) await this.#oneByOne(piece, this.#parts.staging)
+      if (many && this.#parts.staging) await this.#inPortions(piece, spans, this.#parts.staging)
       else pieces.push(...(await this.#halve(piece)))
     }
+    await this.#keep(spans)
+  }
+
+  /** While the server works on a portion, the next is read, and what failed before is collected. */
+  async #inPortions(piece: FetchedSpan[], all: FetchedSpan[], staging: Staging): Promise<void> {
+    this.outcome.many = true
+    const portions = cutInto(portionMessages, piece.map(trimmed))
+    let exploded: Exploded | null = await this.#explode(portions[0] ?? [], staging)
+    for (const [index, portion] of portions.entries()) {
+      const next = portions[index + 1]
+      const reading: Promise<Exploded | null> = next ? this.#explode(next, staging) : Promise.resolve(null)
+      const loading = this.#oneByOne(portion, exploded as Exploded, staging)
+      const [loaded, read, kept] = await Promise.allSettled([loading, reading, this.#keep(all)])
+      exploded = read.status === 'fulfilled' ? read.value : null
+      const failed = [loaded, read, kept].find((one) => one.status === 'rejected')
+      if (!failed) continue
+      if (exploded) this.#giveBack(exploded)
+      throw failed.reason
+    }
+  }
+
+  /** Collects the messages of what was rejected since the last call. */
+  async #keep(spans: FetchedSpan[]): Promise<void> {
+    const rejects = this.outcome.rejects.slice(this.#kept)
+    this.#kept = this.outcome.rejects.length
+    if (rejects.length > 0) await this.#parts.letters?.collect(rejects, spans)
   }
 
   /** Loads the piece, or tells which parts of it are left to load, the last one first. */
@@ -136,38 +169,35 @@ class Salvage {
   }
 
   /** Conversion first, which writes nothing for what fails; then all the rest at once, or message by message. */
-  async #oneByOne(piece: FetchedSpan[], staging: Staging): Promise<void> {
-    const { chunks, budget } = this.#parts
-    const exploded = await this.#explode(piece, staging)
-    this.outcome.many = true
-    budget.add(exploded.bytes)
-    try {
-      const unreadable = await this.#attempt(async () => {
-        await staging.fillRaw(exploded.segments)
-        await staging.convert()
-      })
-      if (unreadable) {
-        // bytes that are no text in the messages' encoding
-        if (isSingle(piece)) this.#reject(piece[0] as FetchedSpan, unreadable)
-        else for (const part of split(piece)) await this.#oneByOne(part, staging)
-        return
-      }
-      let failed = await staging.takeFailed()
-      if (await this.#attempt(() => staging.loadAll())) {
-        this.outcome.transactionIds += exploded.messages - failed.length
-        await staging.loadEach()
-        // there may be more of them than a call takes arguments
-        failed = failed.concat(await staging.takeFailed())
-      }
-      for (const { tag, sqlstate, reason } of failed) {
-        this.#rejectTag(piece, tag, { code: 'message-rejected', sqlstate, reason })
-      }
-      for (const { tag, ...why } of exploded.refused) this.#rejectTag(piece, tag, why)
-      for (const [partition, counts] of exploded.counts) this.#count(partition, counts)
-    } finally {
-      giveBack(exploded, chunks)
-      budget.release(exploded.bytes)
+  async #oneByOne(piece: FetchedSpan[], exploded: Exploded, staging: Staging): Promise<void> {
+    let unconverted = 0
+    const unreadable = await this.#attempt(async () => {
+      await staging.fillRaw(exploded.segments)
+      unconverted = await staging.convert()
+    }).finally(() => this.#giveBack(exploded))
+    if (unreadable) {
+      // bytes that are no text in the messages' encoding
+      if (isSingle(piece)) this.#reject(piece[0] as FetchedSpan, unreadable)
+      else
+        for (const part of split(piece))
+          await this.#oneByOne(part, await this.#explode(part, staging), staging)
+      return
     }
+    if (await this.#attempt(() => staging.loadAll())) {
+      this.outcome.transactionIds += exploded.messages - unconverted
+      await staging.loadEach()
+    }
+    for (const { tag, sqlstate, reason } of await staging.takeFailed()) {
+      this.#rejectTag(piece, tag, { code: 'message-rejected', sqlstate, reason })
+    }
+    for (const { tag, ...why } of exploded.refused) this.#rejectTag(piece, tag, why)
+    for (const [partition, counts] of exploded.counts) this.#count(partition, counts)
+  }
+
+  #giveBack(exploded: Exploded): void {
+    giveBack(exploded, this.#parts.chunks)
+    this.#parts.budget.release(exploded.bytes)
+    exploded.bytes = 0
   }
 
   async #explode(piece: FetchedSpan[], staging: Staging): Promise<Exploded> {
@@ -190,6 +220,7 @@ class Salvage {
       }
     }
     const { segments, messages, bytes } = exploder.finish()
+    budget.add(bytes)
     return { segments, messages, bytes, refused, counts }
   }
 
@@ -268,6 +299,30 @@ function add(counts: Map<number, BatchCounts>, partition: number, more: BatchCou
 function trimmed(span: FetchedSpan): FetchedSpan {
   const batches = span.batches.filter((batch) => batch.lastOffset >= span.from && batch.baseOffset < span.to)
   return { ...span, batches }
+}
+
+/** Parts of about so many messages, in order; cut between record batches. */
+function cutInto(messages: number, spans: FetchedSpan[]): FetchedSpan[][] {
+  const parts: FetchedSpan[][] = []
+  let part: FetchedSpan[] = []
+  let counted = 0
+  for (const span of spans) {
+    let rest = span
+    for (const [index, batch] of span.batches.entries()) {
+      if (counted >= messages) {
+        const at = batch.baseOffset > rest.from ? batch.baseOffset : rest.from
+        const done = rest.batches.length - (span.batches.length - index)
+        if (done > 0) part.push({ ...rest, to: at, leaderEpoch: -1, batches: rest.batches.slice(0, done) })
+        parts.push(part)
+        rest = { ...rest, from: at, batches: rest.batches.slice(done) }
+        part = []
+        counted = 0
+      }
+      counted += batch.records
+    }
+    part.push(rest)
+  }
+  return [...parts, part]
 }
 
 function beyond(piece: FetchedSpan[], { partition, offset }: RejectedMessage): FetchedSpan[] {

@@ -94,16 +94,18 @@ export class Staging {
     }
   }
 
-  /** Messages that have a value which is none of its column's type are noted as failed. */
-  async convert(): Promise<void> {
+  /** Messages that have a value which is none of its column's type are noted as failed. @returns how many these are */
+  async convert(): Promise<number> {
     const { stage } = this.#plan
     const failed = named(this.#plan, ' failed')
-    await this.#session.script(
+    const [noted] = await this.#session.script<{ count: string }>(
       `DELETE FROM ${stage};
        INSERT INTO ${stage} SELECT * FROM ${named(this.#plan, ' convert')}();
        DELETE FROM ${stage} AS s USING ${failed} AS f WHERE s.${tag} = f.tag;
-       DELETE FROM ${named(this.#plan, ' raw')}`,
+       DELETE FROM ${named(this.#plan, ' raw')};
+       SELECT pg_catalog.count(DISTINCT tag) AS count FROM ${failed}`,
     )
+    return Number(noted?.count)
   }
 
   /** Loads what is staged. @throws PostgreSQL's error */
@@ -118,15 +120,19 @@ export class Staging {
     )
   }
 
-  /** What `convert` and `loadEach` noted, in order; then the note is empty. */
+  /** What `convert` and `loadEach` noted, in the order of the messages; then the note is empty. */
   async takeFailed(): Promise<FailedMessage[]> {
     await this.#inspect()
-    const failed = named(this.#plan, ' failed')
     const rows = await this.#session.script<{ tag: string; sqlstate: string; reason: string }>(
-      `WITH taken AS (DELETE FROM ${failed} RETURNING *)
-       SELECT DISTINCT ON (tag) tag, sqlstate, pg_catalog.left(reason, ${longestReason}) AS reason FROM taken ORDER BY tag`,
+      `DELETE FROM ${named(this.#plan, ' failed')}
+       RETURNING tag, sqlstate, pg_catalog.left(reason, ${longestReason}) AS reason`,
     )
-    return rows.map(({ tag, sqlstate, reason }) => ({ tag: Number(tag), sqlstate, reason }))
+    // a message with several rows may have failed more than once: the first reason counts
+    const failed = new Map<number, FailedMessage>()
+    for (const { tag, sqlstate, reason } of rows) {
+      if (!failed.has(Number(tag))) failed.set(Number(tag), { tag: Number(tag), sqlstate, reason })
+    }
+    return [...failed.values()].sort((a, b) => a.tag - b.tag)
   }
 
   /**

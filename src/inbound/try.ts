@@ -105,6 +105,7 @@ async function loadAndForget(
           spec,
           plan,
           staging,
+          letters: null,
           expectsMany,
         })
         expectsMany = many && rejects.length > 0
