@@ -2453,8 +2453,15 @@ DECLARE
   target oid;
   relations oid[];
   defers text;
-  shown text := format('%I.%I', target_schema, target_name);
+  shown text;
 BEGIN
+  IF target_schema IS NULL OR target_name IS NULL THEN
+    PERFORM millrace.refuse('relation-missing', 'the schema and the name of the relation cannot be NULL');
+  ELSIF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = owner) THEN
+    PERFORM millrace.refuse('role-missing', format('there is no role with oid %s', coalesce(owner::text, 'NULL')));
+  END IF;
+  shown := format('%I.%I', target_schema, target_name);
+  staged := coalesce(staged, false);
   SELECT p.code, p.message INTO problem FROM millrace.target_problem(target_schema, target_name, owner) AS p LIMIT 1;
   target := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = target_schema AND c.relname = target_name);
@@ -2613,6 +2620,7 @@ AS $function$
 DECLARE
   found_consumer millrace.consumer := millrace.own_consumer(consumer);
   moves jsonb;
+  last_partition integer;
 BEGIN
   IF num_nonnulls(start_offset, start_time) <> 1 OR start_offset < -2 OR partition < 0 OR NOT isfinite(start_time)
     OR partition IS NOT NULL AND start_time IS NOT NULL
@@ -2620,6 +2628,16 @@ BEGIN
     PERFORM millrace.refuse('seek-invalid', format('consumer %s cannot be moved there', consumer));
   END IF;
   IF partition IS NOT NULL THEN
+    -- Where none was found yet, the daemon that looks warns of it: start-partition-missing.
+    SELECT max(known.partition) INTO last_partition FROM (
+      SELECT p.partition FROM millrace.position AS p WHERE p.consumer_id = consumer
+      UNION ALL
+      SELECT w.partition FROM millrace.watermark AS w WHERE w.cluster = found_consumer.cluster AND w.topic = found_consumer.topic
+    ) AS known;
+    IF partition > last_partition THEN
+      PERFORM millrace.refuse('partition-missing', format('topic %s has no partition %s: the last that is known is %s',
+        found_consumer.topic, partition, last_partition));
+    END IF;
     -- Moves of several partitions, one after the other, that no daemon has made yet, go together; so they do with a
     -- start of all partitions, which the others still make.
     moves := CASE WHEN found_consumer.start_pending THEN coalesce(found_consumer.start_partitions, '{}') ELSE '{}' END
@@ -3006,8 +3024,12 @@ BEGIN
       'reset takes names of options: the arguments of millrace.alter_consumer.'),
     ('code: seek-invalid', '22023',
       'beginning, end, an offset from 0, or a timestamp; a partition number from 0, or NULL for all. A timestamp goes for all partitions.'),
+    ('code: partition-missing', '22023',
+      'millrace.lag shows the partitions that are known. One that was added since is found within kafka.metadataInterval while the consumer runs.'),
     ('code: messages-invalid', '22023',
       'A number from 1 to 99999.'),
+    ('code: wait-invalid', '22023',
+      'A partition number from 0 and an offset from 0, neither of them NULL.'),
     ('code: wait-timeout', '55000',
       'Look at millrace.consumers and millrace.lag, or wait longer: timeout := interval.'),
     ('code: wait-isolation', '25001',
@@ -3135,7 +3157,8 @@ BEGIN
       AND ($2 IS NULL OR d.id = ANY ($2)) AND (%s
       ) AND NOT EXISTS (SELECT FROM millrace.request AS r WHERE r.id = d.replay_id AND r.state IN (''pending'', ''running''))',
       coalesce("where", 'true')) INTO chosen USING consumer, ids;
-  EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception THEN
+  EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR cardinality_violation OR feature_not_supported
+    OR invalid_schema_name OR invalid_catalog_name OR program_limit_exceeded OR plpgsql_error OR external_routine_exception THEN
     PERFORM millrace.refuse('where-invalid', format('the condition cannot be used: %s', SQLERRM));
   END;
   asked := cardinality(chosen);
@@ -3904,6 +3927,10 @@ DECLARE
   behind record;
   pause double precision := 0.002;
 BEGIN
+  IF NOT coalesce(partition >= 0 AND "offset" >= 0, false) THEN
+    PERFORM millrace.refuse('wait-invalid', format('there is no offset %s of partition %s', coalesce("offset"::text, 'NULL'),
+      coalesce(partition::text, 'NULL')));
+  END IF;
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     PERFORM millrace.refuse('wait-isolation', 'waiting sees nothing new in this transaction');
   END IF;

@@ -454,6 +454,22 @@ describe('seek', () => {
     }
     assert.equal(await owner.refusal(`SELECT millrace.seek(99, 'end')`), 'consumer-missing 42704')
   })
+
+  test('refuses a partition past the last that is known, by its position or by a report', async (t) => {
+    const owner = await prepared(t)
+    const id = await owner.value(consume(''))
+    const seek = (args: string) => owner.refusal(`SELECT millrace.seek(${id}, ${args})`)
+    assert.equal(await seek('1, 5'), null, 'nobody knows yet')
+    await owner.run(`INSERT INTO millrace.position (consumer_id, partition, next_offset, config_version)
+      SELECT ${id}, n, 0, 1 FROM generate_series(0, 3) AS n`)
+    assert.equal(await seek(`'end', 3`), null)
+    for (const args of ['1, 4', `'end', 4`, `'7', 2147483647`])
+      assert.equal(await seek(args), 'partition-missing 22023', args)
+    await owner.run(`INSERT INTO millrace.watermark (cluster, topic, partition, low, high)
+      SELECT cluster, topic, 4, 0, 0 FROM millrace.consumer WHERE id = ${id}`)
+    assert.equal(await seek('1, 4'), null, 'the report is newer')
+    assert.equal(await seek('1, 5'), 'partition-missing 22023')
+  })
 })
 
 describe('a topic pattern', () => {

@@ -191,6 +191,14 @@ describe('wait_for', () => {
     await owner.run('ROLLBACK')
   })
 
+  test('refuses what is no offset and no partition', async (t) => {
+    const { owner } = await consuming(t)
+    for (const args of ['0, -1', '0, NULL', '-1, 0', 'NULL, 0', 'NULL, NULL']) {
+      const refusal = await owner.refusal(`SELECT millrace.wait_for('topic', ${args})`)
+      assert.equal(refusal, 'wait-invalid 22023', args)
+    }
+  })
+
   test('a position that is about to be moved does not count', async (t) => {
     const { owner, id } = await consuming(t)
     await record(owner, id, [], 6)

@@ -97,6 +97,9 @@ describe('ask_replay', () => {
 
   test('refuses a condition that is none, and a consumer that is none', async (t) => {
     const { owner } = await failing(t)
+    await owner.run(
+      `CREATE FUNCTION raises() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$`,
+    )
     for (const where of [
       'nothing = 1',
       ')',
@@ -105,6 +108,13 @@ describe('ask_replay', () => {
       'true; DROP TABLE t',
       `1/0 = 1`,
       'count(*) > 0',
+      'id = (SELECT d.id FROM millrace.dead_letters AS d)',
+      'id = ANY (SELECT 1/(d.id - d.id) FROM millrace.dead_letters AS d)',
+      'nowhere.f(id)',
+      'a.b.c.d = 1',
+      'generate_series(1, 2) = 1',
+      'public.raises()',
+      'repeat(message, 1000000000) = message',
     ]) {
       assert.equal(
         await owner.refusal('SELECT millrace.ask_replay("where" := $1)', [where]),

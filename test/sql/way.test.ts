@@ -31,6 +31,19 @@ describe('loading_way', () => {
     assert.equal(await way('missing', undefined, true), 'refused relation-missing')
   })
 
+  test('of nothing, or for nobody, is refused with a code', async (t) => {
+    const { owner, alice, roles } = await prepared(t)
+    await alice.run('CREATE TABLE t (a int)')
+    const refusal = (args: string) => owner.refusal(`SELECT millrace.loading_way(${args})`)
+    const role = `'${roles.alice}'::regrole`
+    assert.equal(await refusal(`NULL, 't', ${role}`), 'relation-missing 42P01')
+    assert.equal(await refusal(`'public', NULL, ${role}`), 'relation-missing 42P01')
+    assert.equal(await refusal(`'public', 't', NULL`), 'role-missing 42704')
+    assert.equal(await refusal(`'public', 't', 1`), 'role-missing 42704')
+    const { rows } = await owner.run(`SELECT way FROM millrace.loading_way('public', 't', ${role}, NULL)`)
+    assert.deepEqual(rows, [{ way: 'direct' }])
+  })
+
   test('is staged for row-level security, for an ordinary role’s code, and without a right to lock', async (t) => {
     const { owner, alice, way, roles } = await prepared(t)
     await owner.run(`CREATE TABLE policies (a int); ALTER TABLE policies ENABLE ROW LEVEL SECURITY;

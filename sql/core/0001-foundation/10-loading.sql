@@ -102,8 +102,15 @@ DECLARE
   target oid;
   relations oid[];
   defers text;
-  shown text := format('%I.%I', target_schema, target_name);
+  shown text;
 BEGIN
+  IF target_schema IS NULL OR target_name IS NULL THEN
+    PERFORM millrace.refuse('relation-missing', 'the schema and the name of the relation cannot be NULL');
+  ELSIF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = owner) THEN
+    PERFORM millrace.refuse('role-missing', format('there is no role with oid %s', coalesce(owner::text, 'NULL')));
+  END IF;
+  shown := format('%I.%I', target_schema, target_name);
+  staged := coalesce(staged, false);
   SELECT p.code, p.message INTO problem FROM millrace.target_problem(target_schema, target_name, owner) AS p LIMIT 1;
   target := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = target_schema AND c.relname = target_name);

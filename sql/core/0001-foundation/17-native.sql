@@ -300,6 +300,7 @@ AS $$
 DECLARE
   found_consumer millrace.consumer := millrace.own_consumer(consumer);
   moves jsonb;
+  last_partition integer;
 BEGIN
   IF num_nonnulls(start_offset, start_time) <> 1 OR start_offset < -2 OR partition < 0 OR NOT isfinite(start_time)
     OR partition IS NOT NULL AND start_time IS NOT NULL
@@ -307,6 +308,16 @@ BEGIN
     PERFORM millrace.refuse('seek-invalid', format('consumer %s cannot be moved there', consumer));
   END IF;
   IF partition IS NOT NULL THEN
+    -- Where none was found yet, the daemon that looks warns of it: start-partition-missing.
+    SELECT max(known.partition) INTO last_partition FROM (
+      SELECT p.partition FROM millrace.position AS p WHERE p.consumer_id = consumer
+      UNION ALL
+      SELECT w.partition FROM millrace.watermark AS w WHERE w.cluster = found_consumer.cluster AND w.topic = found_consumer.topic
+    ) AS known;
+    IF partition > last_partition THEN
+      PERFORM millrace.refuse('partition-missing', format('topic %s has no partition %s: the last that is known is %s',
+        found_consumer.topic, partition, last_partition));
+    END IF;
     -- Moves of several partitions, one after the other, that no daemon has made yet, go together; so they do with a
     -- start of all partitions, which the others still make.
     moves := CASE WHEN found_consumer.start_pending THEN coalesce(found_consumer.start_partitions, '{}') ELSE '{}' END

@@ -126,6 +126,10 @@ DECLARE
   behind record;
   pause double precision := 0.002;
 BEGIN
+  IF NOT coalesce(partition >= 0 AND "offset" >= 0, false) THEN
+    PERFORM millrace.refuse('wait-invalid', format('there is no offset %s of partition %s', coalesce("offset"::text, 'NULL'),
+      coalesce(partition::text, 'NULL')));
+  END IF;
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     PERFORM millrace.refuse('wait-isolation', 'waiting sees nothing new in this transaction');
   END IF;

@@ -17,7 +17,8 @@ BEGIN
       AND ($2 IS NULL OR d.id = ANY ($2)) AND (%s
       ) AND NOT EXISTS (SELECT FROM millrace.request AS r WHERE r.id = d.replay_id AND r.state IN (''pending'', ''running''))',
       coalesce("where", 'true')) INTO chosen USING consumer, ids;
-  EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception THEN
+  EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR cardinality_violation OR feature_not_supported
+    OR invalid_schema_name OR invalid_catalog_name OR program_limit_exceeded OR plpgsql_error OR external_routine_exception THEN
     PERFORM millrace.refuse('where-invalid', format('the condition cannot be used: %s', SQLERRM));
   END;
   asked := cardinality(chosen);
