@@ -11,6 +11,7 @@ CREATE TABLE millrace.batch (
   skipped bigint DEFAULT 0 NOT NULL,
   dead_letters bigint DEFAULT 0 NOT NULL,
   bytes bigint DEFAULT 0 NOT NULL,
+  transaction_ids bigint DEFAULT 0 NOT NULL,
   xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
   commits integer DEFAULT 1 NOT NULL,
   committed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -257,6 +258,7 @@ CREATE TABLE millrace."position" (
   skipped bigint DEFAULT 0 NOT NULL,
   dead_letters bigint DEFAULT 0 NOT NULL,
   bytes bigint DEFAULT 0 NOT NULL,
+  transaction_ids bigint DEFAULT 0 NOT NULL,
   moved_at timestamp with time zone,
   FOREIGN KEY (consumer_id) REFERENCES millrace.consumer(id) ON DELETE CASCADE,
   PRIMARY KEY (consumer_id, partition)
@@ -386,6 +388,7 @@ CREATE VIEW millrace.batches WITH (security_barrier=true) AS
     b.skipped,
     b.dead_letters,
     b.bytes,
+    b.transaction_ids,
     b.xid,
     b.commits,
     b.committed_at
@@ -403,8 +406,9 @@ COMMENT ON COLUMN millrace.batches.from_offset IS 'First offset of the range; of
 COMMENT ON COLUMN millrace.batches.to_offset IS 'Offset after the range: where the position then stood.';
 COMMENT ON COLUMN millrace.batches.messages IS 'Messages loaded.';
 COMMENT ON COLUMN millrace.batches.skipped IS 'Messages passed over.';
-COMMENT ON COLUMN millrace.batches.dead_letters IS 'Dead letters written.';
+COMMENT ON COLUMN millrace.batches.dead_letters IS 'Dead letters written; also messages that on_error skips.';
 COMMENT ON COLUMN millrace.batches.bytes IS 'Bytes of the messages loaded.';
+COMMENT ON COLUMN millrace.batches.transaction_ids IS 'Transaction ids that messages that could not be loaded have taken at most, xid apart; of all partitions of a transaction in the row of one.';
 COMMENT ON COLUMN millrace.batches.xid IS 'Transaction that did it; of several, the last.';
 COMMENT ON COLUMN millrace.batches.commits IS 'Commits that are merged in this row.';
 COMMENT ON COLUMN millrace.batches.committed_at IS 'When it was done; of several, the last.';
@@ -458,6 +462,7 @@ CREATE VIEW millrace.consumers WITH (security_barrier=true) AS
     COALESCE(p.messages, 0::numeric)::bigint AS messages,
     COALESCE(p.skipped, 0::numeric)::bigint AS skipped,
     COALESCE(p.bytes, 0::numeric)::bigint AS bytes,
+    COALESCE(p.transaction_ids, 0::numeric)::bigint AS transaction_ids,
     COALESCE(d.dead_letters, 0::bigint) AS dead_letters,
     COALESCE(p.dead_letters, 0::numeric)::bigint AS dead_letters_written,
     c.dead_letters_expired,
@@ -485,6 +490,7 @@ CREATE VIEW millrace.consumers WITH (security_barrier=true) AS
             sum(o.skipped) AS skipped,
             sum(o.bytes) AS bytes,
             sum(o.dead_letters) AS dead_letters,
+            sum(o.transaction_ids) AS transaction_ids,
             sum(
                 CASE
                     WHEN w.high > o.next_offset THEN w.high - o.next_offset
@@ -543,10 +549,11 @@ COMMENT ON COLUMN millrace.consumers.way_reason IS 'Code and words of what keeps
 COMMENT ON COLUMN millrace.consumers.state IS 'stopped, failed, no-daemon, or what the daemons do: retrying, waiting-for-topic, locating, starting, running; watching: a topic_pattern.';
 COMMENT ON COLUMN millrace.consumers.partitions IS 'Partitions that have a position.';
 COMMENT ON COLUMN millrace.consumers.messages IS 'Messages loaded so far.';
-COMMENT ON COLUMN millrace.consumers.skipped IS 'Messages passed over so far: tombstones, empty ones, and those that on_error skips.';
+COMMENT ON COLUMN millrace.consumers.skipped IS 'Messages passed over so far: tombstones that neither delete nor become a row, and empty ones.';
 COMMENT ON COLUMN millrace.consumers.bytes IS 'Bytes of the messages loaded so far.';
+COMMENT ON COLUMN millrace.consumers.transaction_ids IS 'Transaction ids that messages that could not be loaded have taken so far, at most; those of the batches apart.';
 COMMENT ON COLUMN millrace.consumers.dead_letters IS 'Dead letters that are stored now.';
-COMMENT ON COLUMN millrace.consumers.dead_letters_written IS 'Dead letters that were written so far.';
+COMMENT ON COLUMN millrace.consumers.dead_letters_written IS 'Dead letters that were written so far; also messages that on_error skips.';
 COMMENT ON COLUMN millrace.consumers.dead_letters_expired IS 'Dead letters that were removed because of their age.';
 COMMENT ON COLUMN millrace.consumers.lag IS 'Messages not loaded yet, by the last reported high watermarks; NULL: none was reported.';
 COMMENT ON COLUMN millrace.consumers.rows_per_second IS 'Recent speed, all daemons together.';
@@ -2595,14 +2602,16 @@ AS $function$
     FROM placed AS p
   ), merged AS (
     SELECT min(id) AS id, max(to_offset) AS to_offset, sum(messages) AS messages, sum(skipped) AS skipped,
-      sum(dead_letters) AS dead_letters, sum(bytes) AS bytes, sum(commits)::integer AS commits, max(committed_at) AS committed_at,
+      sum(dead_letters) AS dead_letters, sum(bytes) AS bytes, sum(transaction_ids) AS transaction_ids,
+      sum(commits)::integer AS commits, max(committed_at) AS committed_at,
       (array_agg(xid ORDER BY id DESC))[1] AS xid, array_agg(id) AS ids
     FROM numbered GROUP BY consumer_id, partition, run HAVING count(*) > 1
   ), gone AS (
     DELETE FROM millrace.batch AS b USING merged AS m WHERE b.id = ANY (m.ids) AND b.id <> m.id RETURNING b.id
   ), kept AS (
     UPDATE millrace.batch AS b SET to_offset = m.to_offset, messages = m.messages, skipped = m.skipped,
-      dead_letters = m.dead_letters, bytes = m.bytes, commits = m.commits, committed_at = m.committed_at, xid = m.xid
+      dead_letters = m.dead_letters, bytes = m.bytes, transaction_ids = m.transaction_ids, commits = m.commits,
+      committed_at = m.committed_at, xid = m.xid
     FROM merged AS m WHERE b.id = m.id
   )
   SELECT count(*) FROM gone

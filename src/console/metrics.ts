@@ -195,6 +195,12 @@ export const metrics = {
     per: 'consumer',
     help: 'Messages put into millrace.dead_letter.',
   },
+  transactionIds: {
+    name: 'millrace_failing_transaction_ids_total',
+    type: 'counter',
+    per: 'consumer',
+    help: 'Transaction ids that messages which could not be loaded have taken, at most: those of subtransactions.',
+  },
   bytes: {
     name: 'millrace_loaded_bytes_total',
     type: 'counter',

@@ -92,6 +92,7 @@ const counted: [Metric, (counts: ConsumerCounts) => number | null][] = [
   [metrics.messages, (counts) => counts.messages],
   [metrics.skipped, (counts) => counts.skipped],
   [metrics.deadLetters, (counts) => counts.deadLetters],
+  [metrics.transactionIds, (counts) => counts.transactionIds],
   [metrics.bytes, (counts) => counts.bytes],
   [metrics.batches, (counts) => counts.batches],
   [metrics.loadSeconds, (counts) => counts.loadSeconds],

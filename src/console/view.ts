@@ -52,6 +52,8 @@ export interface ConsumerCounts {
   messages: number
   skipped: number
   deadLetters: number
+  /** Taken by subtransactions, because of messages that could not be loaded. */
+  transactionIds: number
   /** Of the values of loaded messages. */
   bytes: number
   batches: number

@@ -20,6 +20,7 @@ export class ConsumerMeter implements Meter, ConsumerCounts {
   messages = 0
   skipped = 0
   deadLetters = 0
+  transactionIds = 0
   bytes = 0
   batches = 0
   loadSeconds = 0
@@ -63,7 +64,8 @@ export class ConsumerMeter implements Meter, ConsumerCounts {
     this.#histograms.seconds.observe(seconds)
   }
 
-  rejected(messages: number, kept: boolean): void {
+  rejected(messages: number, kept: boolean, transactionIds: number): void {
+    this.transactionIds += transactionIds
     if (kept) this.deadLetters += messages
     else this.skipped += messages
   }

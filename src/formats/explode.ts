@@ -27,6 +27,8 @@ export interface ExplodedFormat {
 
 /** For one batch. A message that is refused changes nothing about those before and after it. */
 export interface Exploder {
+  /** Messages without a value that were passed over so far. */
+  readonly skipped: number
   /** Adds the rows of the message, or none of them and says why. */
   appendRecord(message: Message): Refusal | null
   /** The same for a value alone, where `needsRecords` is not set. */
@@ -77,6 +79,10 @@ class RowExploder implements Exploder {
   constructor(writer: RowWriter, judgeKey: Judge | null) {
     this.#writer = writer
     this.#judgeKey = judgeKey
+  }
+
+  get skipped(): number {
+    return this.#writer.skipped
   }
 
   appendRecord(message: Message): Refusal | null {

@@ -68,9 +68,10 @@ export interface Encoder {
   /**
    * Adds a message with all that it has; it may be empty or a tombstone. Nothing of it is kept. Ignored after a bad
    * message.
+   * @returns whether it was not passed over, as a tombstone or an empty message may be
    * @throws what message.headers() throws, before anything of the message is added
    */
-  appendRecord(message: Message): void
+  appendRecord(message: Message): boolean
   /** The first bad message as far as the bytes have been examined: the last 256 KiB may still hold an earlier one. */
   readonly bad: BadMessage | null
   /** Examines what is outstanding. */

@@ -38,10 +38,14 @@ export abstract class LineEncoder implements Encoder {
     this.#tombstone = tombstone
   }
 
-  appendRecord({ bytes, valueStart, valueEnd, tag }: Message): void {
+  appendRecord({ bytes, valueStart, valueEnd, tag }: Message): boolean {
     if (valueEnd > valueStart) this.append(bytes, valueStart, valueEnd, tag)
     else if (this.#tombstone !== null) this.append(this.#tombstone, 0, this.#tombstone.length, tag)
-    else if (this.bad === null) this.#skipped++
+    else {
+      if (this.bad === null) this.#skipped++
+      return false
+    }
+    return true
   }
 
   append(bytes: Buffer, start: number, end: number, tag: number): void {

@@ -108,10 +108,13 @@ export class RowEncoder implements Encoder {
     if (fault !== null) this.bad = { tag, code: fault.code, reason: fault.reason }
   }
 
-  appendRecord(message: Message): void {
-    if (this.bad !== null) return
-    const fault = this.#writer.addRecord(message)
+  appendRecord(message: Message): boolean {
+    if (this.bad !== null) return true
+    const writer = this.#writer
+    const { skipped } = writer
+    const fault = writer.addRecord(message)
     if (fault !== null) this.bad = { tag: message.tag, code: fault.code, reason: fault.reason }
+    return writer.skipped === skipped
   }
 
   finish(): Encoded {

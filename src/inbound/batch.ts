@@ -7,9 +7,9 @@ import { before } from '../pipeline/span.ts'
 import { type FetchedSpan, Pace, placeOf, type WalkParts, walkBatch } from './walk.ts'
 
 export interface BatchCounts {
-  /** Values that go to COPY. */
+  /** With a value that goes to COPY, and tombstones that become a row or delete one. */
   messages: number
-  /** Tombstones and empty messages. */
+  /** Tombstones and empty messages that are passed over. */
   skipped: number
   /** Bytes of those values. */
   bytes: number

@@ -13,8 +13,12 @@ export interface LoadedCounts {
 export interface Meter {
   /** A batch is committed. @param seconds from its connection to COMMIT */
   loaded(spans: Iterable<LoadedCounts>, seconds: number): void
-  /** Messages that could not be loaded were passed over. @param kept as dead letters */
-  rejected(messages: number, kept: boolean): void
+  /**
+   * Messages that could not be loaded were passed over.
+   * @param kept as dead letters
+   * @param transactionIds that subtransactions took because of them
+   */
+  rejected(messages: number, kept: boolean, transactionIds: number): void
   /** Something failed and is tried again. */
   retried(error: unknown): void
   /** The consumer is stopped. */

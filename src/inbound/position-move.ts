@@ -31,16 +31,16 @@ export async function addCounts(
   session: Session,
   claim: Claim,
   counts: Map<number, BatchCounts & { deadLetters: number }>,
+  transactionIds: number,
 ): Promise<void> {
-  const rows = [...counts].map(
-    ([partition, { messages, skipped, bytes, deadLetters }]) =>
-      `(${partition}, ${messages}::bigint, ${skipped}::bigint, ${bytes}::bigint, ${deadLetters}::bigint)`,
-  )
+  const rows = [...counts].map(([partition, { messages, skipped, bytes, deadLetters }], index) => {
+    // those of the whole batch, in the row of one of its partitions
+    const ids = index === 0 ? transactionIds : 0
+    return `(${partition}, ${[messages, skipped, deadLetters, bytes, ids].map((count) => `${count}::bigint`).join(', ')})`
+  })
   if (rows.length === 0) return
-  const v = `(VALUES ${rows.join(', ')}) AS v (partition, messages, skipped, bytes, dead_letters)`
-  const added = ['messages', 'skipped', 'bytes', 'dead_letters']
-    .map((name) => `${name} = t.${name} + v.${name}`)
-    .join(', ')
+  const v = `(VALUES ${rows.join(', ')}) AS v (partition, ${counted.join(', ')})`
+  const added = counted.map((name) => `${name} = t.${name} + v.${name}`).join(', ')
   await session.script(
     `UPDATE millrace.position AS t SET ${added} FROM ${v}
       WHERE t.consumer_id = ${claim.consumerId} AND t.partition = v.partition;
@@ -48,3 +48,5 @@ export async function addCounts(
       WHERE t.consumer_id = ${claim.consumerId} AND t.partition = v.partition AND t.xid = pg_catalog.pg_current_xact_id()`,
   )
 }
+
+const counted = ['messages', 'skipped', 'dead_letters', 'bytes', 'transaction_ids']

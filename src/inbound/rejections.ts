@@ -24,7 +24,7 @@ export class Rejections {
   }
 
   add(messages: number, transactionIds: number): void {
-    this.#meter.rejected(messages, this.#spec.onError === 'dead_letter')
+    this.#meter.rejected(messages, this.#spec.onError === 'dead_letter', transactionIds)
     this.#messages += messages
     this.#transactionIds += transactionIds
     if (this.#messages > 0 && performance.now() >= this.#quietUntil) this.#say()

@@ -134,19 +134,21 @@ class RoutedEncoder implements Encoder {
     throw new TypeError('the key is needed')
   }
 
-  appendRecord(message: Message): void {
-    if (this.bad !== null) return
+  appendRecord(message: Message): boolean {
+    if (this.bad !== null) return true
     const route = this.#routes.find(keyOf(message))
     if (!('target' in route)) {
       this.bad = { tag: message.tag, code: 'route-missing', reason: route.reason }
-      return
+      return true
     }
     let encoder = this.#encoders.get(route)
     if (!encoder) this.#encoders.set(route, (encoder = route.format.encoder(this.#pool)))
-    if (route.format.needsRecords) encoder.appendRecord(message)
-    else if (message.valueEnd > message.valueStart && message.valueStart >= 0)
-      encoder.append(message.bytes, message.valueStart, message.valueEnd, message.tag)
+    const hasValue = message.valueEnd > message.valueStart
+    let taken = hasValue
+    if (route.format.needsRecords) taken = encoder.appendRecord(message)
+    else if (hasValue) encoder.append(message.bytes, message.valueStart, message.valueEnd, message.tag)
     this.bad = encoder.bad
+    return taken
   }
 
   /** An encoder that finds something bad late may be another than the one that found it first. */

@@ -53,7 +53,7 @@ export async function loadSalvaging(spans: FetchedSpan[], parts: SalvageLoadPart
       await letters.write(session)
     }
     const counts = countsOf(salvaged)
-    await addCounts(session, claim, counts)
+    await addCounts(session, claim, counts, salvaged.transactionIds)
     failpoint('inbound.before-commit')
     await session.script('COMMIT')
     failpoint('inbound.after-commit')

@@ -207,8 +207,10 @@ class Salvage {
     const counts: Exploded['counts'] = new Map()
     const sink = {
       appendRecord(record: WalkedRecord) {
+        const { skipped } = exploder
         const refusal = exploder.appendRecord(record)
         if (refusal) refused.push({ tag: record.tag, ...refusal })
+        return exploder.skipped === skipped
       },
     }
     for (const [index, span] of piece.map(trimmed).entries()) {

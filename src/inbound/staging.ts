@@ -6,6 +6,7 @@
 import { failpoint } from '../failpoint.ts'
 import type { ExplodedFormat } from '../formats/explode.ts'
 import type { Segment } from '../formats/format.ts'
+import { messageClauses } from '../pipeline/error-policy.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
 import { createFunction, loadBodies, stageColumns } from './load-statement.ts'
@@ -211,14 +212,15 @@ function createRaw(plan: StagePlan): string {
 
 /**
  * Assignment in PL/pgSQL converts as COPY does: by the type's input function, with its limits (a varchar that is too
- * long fails). That is so for types of PostgreSQL's own. To a type of a user's an assignment calls a cast of the user's,
- * where there is one, and here it would run as the daemon; a constant is converted by the input function alone.
+ * long fails). That is so for types of PostgreSQL's own, but for regclass, which has a cast that takes no number. To a
+ * type of a user's an assignment calls a cast of the user's, where there is one, and here it would run as the daemon; a
+ * constant is converted by the input function alone.
  * A message that fails here writes nothing in its subtransaction, so it takes no transaction id.
  */
 function convertBody(plan: StagePlan, raw: string, failed: string): string {
   const assignments = plan.stageColumns.map(({ name, type, ofUsers }) => {
     const [to, from] = [`v.${identifier(name)}`, `r.${identifier(name)}`]
-    return ofUsers
+    return ofUsers || type === 'regclass'
       ? `EXECUTE 'SELECT ' || pg_catalog.quote_nullable(${from}) || ${literal(`::${type}`)} INTO ${to};`
       : `${to} := ${from};`
   })
@@ -230,9 +232,10 @@ BEGIN
     BEGIN
       ${assignments.join('\n      ')}
       RETURN NEXT v;
-    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR feature_not_supported
-      OR datatype_mismatch OR undefined_object OR undefined_table OR undefined_function OR undefined_column
-      OR invalid_name OR ambiguous_function OR syntax_error THEN
+    EXCEPTION WHEN OTHERS THEN
+      IF NOT (${messageClauses('SQLSTATE', 'conversion')}) THEN
+        RAISE;
+      END IF;
       INSERT INTO ${failed} VALUES (r.${tag}, SQLSTATE, SQLERRM);
     END;
   END LOOP;

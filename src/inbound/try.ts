@@ -36,7 +36,7 @@ export interface TryResult {
   messages: number
   loaded: number
   failed: number
-  /** Tombstones and empty messages. */
+  /** Tombstones and empty messages that were passed over. */
   skipped: number
   /** The first of the failures. */
   reasons: Reason[]

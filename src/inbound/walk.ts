@@ -53,9 +53,9 @@ interface Walker {
 }
 
 interface Walked {
-  /** Records with a value. */
+  /** Records with a value, and those without that the sink took. */
   messages: number
-  /** Tombstones and empty messages. */
+  /** Tombstones and empty messages that were passed over. */
   skipped: number
   /** Bytes of the values. */
   bytes: number

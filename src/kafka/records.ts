@@ -15,7 +15,8 @@ export interface ValueSink {
 
 /** Takes records with all they have, tombstones and empty ones among them. The object is the next record afterwards. */
 export interface RecordSink {
-  appendRecord(record: WalkedRecord): void
+  /** @returns true for a record without a value that was not passed over; of others it does not matter */
+  appendRecord(record: WalkedRecord): unknown
 }
 
 /** Walks the records of one uncompressed batch, in slices, so that no slice holds the event loop for long. */
@@ -27,9 +28,9 @@ export class RecordWalk {
   readonly #place: BatchPlace
   #at = 0
   #left: number
-  /** Records with a value that went to the sink. */
+  /** Records that went to the sink, but those that count as empty. */
   values = 0
-  /** Tombstones and empty messages. `walk` passes them over, `walkRecords` does not. */
+  /** Tombstones and empty messages. `walk` passes them over; of `walkRecords`, those that the sink does. */
   empty = 0
   /** Bytes of the values that went to the sink. */
   valueBytes = 0
@@ -152,13 +153,15 @@ export class RecordWalk {
       this.lastWalked = record.delta
       if (record.delta < this.#firstDelta || record.delta > this.#lastDelta) continue
       record.tag = this.#tagBase + record.delta
+      const taken = sink.appendRecord(record)
       if (record.valueEnd > record.valueStart) {
         this.values++
         this.valueBytes += record.valueEnd - record.valueStart
+      } else if (taken === true) {
+        this.values++
       } else {
         this.empty++
       }
-      sink.appendRecord(record)
     }
     if (this.#left > 0 && this.#at >= bytes.length) throw this.#corrupt()
     return this.#left > 0

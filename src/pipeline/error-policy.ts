@@ -39,17 +39,34 @@ const byCode: Record<string, Verdict> = {
   '55000': 'person', // not in prerequisite state: e.g. a partition is being detached
 }
 
+/**
+ * While a value is read as its column's type nothing is looked up but what the value itself names: a relation, a role, a
+ * function (regclass and its like).
+ */
+const byClassConverting: Record<string, Verdict> = {
+  ...byClass,
+  '0A': 'message', // feature not supported: a name with another database's
+  '3D': 'message', // no such database
+  '3F': 'message', // no such schema
+  '42': 'message', // no such relation, role, function; not allowed to look; ambiguous; no name at all
+}
+
+/** What PostgreSQL was at: reading a value as its column's type, or anything else. */
+export type Step = 'conversion' | 'any'
+
+const classesOf: Record<Step, Record<string, Verdict>> = { any: byClass, conversion: byClassConverting }
+
 /** @param sqlstate five characters, or undefined when the error is not one of PostgreSQL's */
-export function verdictOf(sqlstate: string | undefined): Verdict {
+export function verdictOf(sqlstate: string | undefined, step: Step = 'any'): Verdict {
   if (sqlstate === undefined) return 'retry'
-  return byCode[sqlstate] ?? byClass[sqlstate.slice(0, 2)] ?? 'person'
+  return byCode[sqlstate] ?? classesOf[step][sqlstate.slice(0, 2)] ?? 'person'
 }
 
 /** The same decision in SQL, for loops inside the server: whether the SQLSTATE in `expression` is `message`. */
-export function messageClauses(expression: string): string {
+export function messageClauses(expression: string, step: Step = 'any'): string {
   const codes = (verdict: (found: Verdict) => boolean) =>
     Object.entries(byCode).flatMap(([code, found]) => (verdict(found) ? [`'${code}'`] : []))
-  const classes = Object.entries(byClass).flatMap(([name, found]) =>
+  const classes = Object.entries(classesOf[step]).flatMap(([name, found]) =>
     found === 'message' ? [`'${name}'`] : [],
   )
   const yes = codes((found) => found === 'message')

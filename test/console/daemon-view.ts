@@ -27,6 +27,7 @@ function consumerView(id: number, partitions: number): ConsumerView {
       messages: 1e9 + id,
       skipped: 0,
       deadLetters: 0,
+      transactionIds: 0,
       bytes: 1e12,
       batches: 1000,
       loadSeconds: 1.5,

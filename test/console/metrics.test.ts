@@ -128,6 +128,47 @@ test('a consumer that fails is shown as failed, and a dropped one is not shown',
   assert.equal(sampleOf(await daemon.metrics(), 'millrace_messages_loaded_total', { topic: good }).value, 1)
 })
 
+test('transaction ids that failing messages take are counted, for the metrics and in the views alike', async (t) => {
+  const db = await databaseFor(t)
+  await addBroker(db)
+  const constraint = 'UNIQUE DEFERRABLE INITIALLY DEFERRED'
+  await db.query(`CREATE TABLE target (n int ${constraint}); INSERT INTO target VALUES (-1)`)
+  const topic = await topicFor(t, { partitions: 2 })
+  const value = (i: number) => ({ value: String(i % 4 === 0 ? -1 : i), partition: i % 2 })
+  await produce(
+    topic,
+    Array.from({ length: 80 }, (_, i) => value(i)),
+  )
+  const client = await db.client()
+  await client.query(
+    `SELECT millrace.consume($1, 'target', format := 'text', on_error := 'dead_letter', start_offset := -2)`,
+    [topic],
+  )
+  const daemon = await watchedDaemon(t, db)
+  await untilPassed(db, topic, 80)
+  const {
+    rows: [row],
+  } = await db.query(
+    `SELECT c.transaction_ids::int AS ids, c.dead_letters::int AS letters, c.skipped::int AS skipped,
+       (SELECT sum(b.transaction_ids)::int FROM millrace.batches AS b) AS in_batches,
+       (SELECT count(DISTINCT b.xid)::int FROM millrace.batches AS b WHERE b.transaction_ids > 0) AS with_ids
+     FROM millrace.consumers AS c`,
+  )
+  assert.deepEqual([row.letters, row.skipped], [20, 0])
+  // each of them was tried alone, at the least
+  assert.ok(row.ids >= 20, `${row.ids}`)
+  assert.equal(row.in_batches, row.ids)
+  assert.ok(row.with_ids >= 1)
+  const name = 'millrace_failing_transaction_ids_total'
+  await eventually(
+    'the ids are counted',
+    async () => sampleOf(await daemon.metrics(), name, { topic }).value === row.ids,
+  )
+  await db.query('SELECT millrace.merge_batches(older_than := $1)', ['-1 hour'])
+  const merged = await db.query('SELECT sum(transaction_ids)::int AS ids FROM millrace.batches')
+  assert.equal(merged.rows[0].ids, row.ids)
+})
+
 test('a try that failed is counted by its SQLSTATE; every metric of docs and dashboard exists', async (t) => {
   const db = await databaseFor(t)
   await addBroker(db)

@@ -26,9 +26,10 @@ test('a batch is one, however many partitions it has', () => {
 
 test('what could not be loaded is kept or skipped', () => {
   const meter = new ConsumerMeter(histograms())
-  meter.rejected(3, true)
-  meter.rejected(2, false)
-  assert.deepEqual([meter.deadLetters, meter.skipped, meter.messages], [3, 2, 0])
+  meter.rejected(3, true, 5)
+  meter.rejected(2, false, 1)
+  const { deadLetters, skipped, messages, transactionIds } = meter
+  assert.deepEqual([deadLetters, skipped, messages, transactionIds], [3, 2, 0, 6])
 })
 
 test("retries are told apart by PostgreSQL's class or by code", () => {

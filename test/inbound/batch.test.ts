@@ -64,6 +64,46 @@ test('spans become their messages and counts', async () => {
   assert.deepEqual([rest, batch.rejected], [[], null])
 })
 
+test('F12 a tombstone counts as a message where it becomes a row or deletes one, and as skipped where it is neither', async () => {
+  const options = {
+    format: 'text' as const,
+    delimiter: null,
+    quote: null,
+    escape: null,
+    encoding: null,
+    target: { schema: 's', name: 't', columns: [{ name: 'c', type: 'text' as const, hasDefault: false }] },
+    serverVersion: 180000,
+    keyColumns: ['c'],
+  }
+  const records = [
+    { delta: 0, key: Buffer.from('a'), value: Buffer.from('a') },
+    { delta: 1, key: Buffer.from('a'), value: null },
+    { delta: 2, key: Buffer.from('a'), value: Buffer.alloc(0) },
+  ]
+  const staging = [
+    { field: 'tag' as const, column: 'tag' },
+    { field: 'op' as const, column: 'op' },
+  ]
+  for (const [tombstone, prefix, counts] of [
+    ['skip', staging, [1, 2, 1]],
+    ['delete', staging, [2, 1, 1]],
+    ['row', staging, [3, 0, 1]],
+    ['row', [], [3, 0, 1]],
+  ] as const) {
+    const format = createFormat({ ...options, tombstone, prefix: [...prefix] })
+    const spans = [spanOf(0, [{ baseOffset: 0n, records }])]
+    const { batch } = await buildBatch(spans, {
+      topic: 't',
+      format,
+      pool: new ChunkPool(),
+      budget,
+      maxBytes: Number.MAX_SAFE_INTEGER,
+    })
+    const [span] = batch.spans
+    assert.deepEqual([span?.messages, span?.skipped, span?.bytes], counts, tombstone)
+  }
+})
+
 test('what is before the position in a record batch is passed over', async () => {
   const { batch } = await build([spanOf(0, [logged(10n, ['a', 'b', 'c', 'd'])], 12n)])
   assert.deepEqual(linesOf(batch), ['c', 'd'])

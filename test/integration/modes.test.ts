@@ -109,6 +109,31 @@ describe('upsert', () => {
     await untilRows(db, 'SELECT id, v FROM target ORDER BY id', [[2, 'again']])
   })
 
+  for (const failing of [2, 20]) {
+    test(`F12 what is counted where ${failing} of the messages fail, tombstones among them`, async (t) => {
+      const { db, topic } = await setUp(t)
+      await db.query('CREATE TABLE target (id int PRIMARY KEY)')
+      await produce(topic, [{ key: '1', value: '{"id": 1}' }])
+      await consume(db, topic, 'target', { mode: 'upsert', on_error: 'dead_letter' })
+      await untilPassed(db, topic, 1)
+      const bad = Array.from({ length: failing / 2 }, () => [
+        { key: '1', value: '{"id": "x"}' },
+        { key: null, value: null },
+      ])
+      const rest = [
+        { key: '2', value: '{"id": 2}' },
+        { key: '1', value: null },
+        { key: '2', value: '' },
+      ]
+      await produce(topic, [...bad.flat(), ...rest])
+      await untilPassed(db, topic, 4 + failing)
+      await untilRows(db, 'SELECT id FROM target', [[2]])
+      const counts = 'sum(messages)::int, sum(skipped)::int, sum(dead_letters)::int'
+      await untilRows(db, `SELECT ${counts} FROM millrace.position`, [[3, 1, failing]])
+      await untilRows(db, `SELECT ${counts} FROM millrace.batch`, [[3, 1, failing]])
+    })
+  }
+
   test('a unique value may go from a deleted row to a new one; a bad message is kept', async (t) => {
     const { db, topic } = await setUp(t)
     await db.query('CREATE TABLE target (id int PRIMARY KEY, email text UNIQUE, n int CHECK (n > 0))')

@@ -45,6 +45,15 @@ const cases: Case[] = [
     sqlstate: '22P02',
   },
   {
+    what: 'the name of a relation that there is not',
+    table: '(r regclass)',
+    messages: ['pg_class', '-', 'nope'],
+    offset: 2,
+    code: 'message-rejected',
+    says: /relation "nope" does not exist/,
+    sqlstate: '42P01',
+  },
+  {
     what: 'too few columns',
     table: '(n int, m int)',
     messages: ['1\t1', '2'],

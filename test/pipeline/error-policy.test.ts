@@ -53,6 +53,27 @@ for (const [verdict, errors] of Object.entries(cases)) {
   }
 }
 
+const converting: [sqlstate: string, meaning: string, verdict: Verdict][] = [
+  ['42P01', 'regclass: no such relation', 'message'],
+  ['42704', 'regtype: no such type', 'message'],
+  ['42501', 'regclass: in a schema that is not open to the role', 'message'],
+  ['3F000', 'regnamespace: no such schema', 'message'],
+  ['3D000', 'regdatabase: no such database', 'message'],
+  ['0A000', 'regclass: of another database', 'message'],
+  ['22P02', 'invalid text representation', 'message'],
+  ['53200', 'out of memory', 'retry'],
+  ['57014', 'query cancelled', 'retry'],
+  ['XX000', 'internal error', 'retry'],
+  ['55000', 'object not in prerequisite state', 'person'],
+  ['F0000', 'configuration file', 'person'],
+]
+
+for (const [sqlstate, meaning, verdict] of converting) {
+  test(`F07 ${sqlstate} (${meaning}) while a value is converted: ${verdict}`, () => {
+    assert.equal(verdictOf(sqlstate, 'conversion'), verdict)
+  })
+}
+
 test('an error that is not of PostgreSQL may pass', () => assert.equal(verdictOf(undefined), 'retry'))
 
 test('every code has a verdict (property)', () => {

@@ -16,6 +16,7 @@ CREATE TABLE millrace.position (
   skipped bigint NOT NULL DEFAULT 0,
   dead_letters bigint NOT NULL DEFAULT 0,
   bytes bigint NOT NULL DEFAULT 0,
+  transaction_ids bigint NOT NULL DEFAULT 0,
   moved_at timestamptz,
   PRIMARY KEY (consumer_id, partition)
 ) WITH (fillfactor = 50);
@@ -40,6 +41,7 @@ CREATE TABLE millrace.batch (
   skipped bigint NOT NULL DEFAULT 0,
   dead_letters bigint NOT NULL DEFAULT 0,
   bytes bigint NOT NULL DEFAULT 0,
+  transaction_ids bigint NOT NULL DEFAULT 0,
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
   commits integer NOT NULL DEFAULT 1,
   committed_at timestamptz NOT NULL DEFAULT clock_timestamp(),

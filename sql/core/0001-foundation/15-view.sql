@@ -53,6 +53,7 @@ SELECT
   coalesce(p.messages, 0)::bigint AS messages,
   coalesce(p.skipped, 0)::bigint AS skipped,
   coalesce(p.bytes, 0)::bigint AS bytes,
+  coalesce(p.transaction_ids, 0)::bigint AS transaction_ids,
   coalesce(d.dead_letters, 0)::bigint AS dead_letters,
   coalesce(p.dead_letters, 0)::bigint AS dead_letters_written,
   c.dead_letters_expired,
@@ -75,7 +76,7 @@ LEFT JOIN millrace.live_report AS reported
   ON reported.consumer_id = c.id AND reported.code IS NOT NULL AND f.code IS NULL AND c.wanted = 'running'
 LEFT JOIN LATERAL (
   SELECT count(*) AS partitions, sum(o.messages) AS messages, sum(o.skipped) AS skipped, sum(o.bytes) AS bytes,
-    sum(o.dead_letters) AS dead_letters,
+    sum(o.dead_letters) AS dead_letters, sum(o.transaction_ids) AS transaction_ids,
     sum(CASE WHEN w.high > o.next_offset THEN w.high - o.next_offset WHEN w.high IS NOT NULL THEN 0 END) AS lag, max(o.moved_at) AS moved_at
   FROM millrace.position AS o
   LEFT JOIN millrace.watermark AS w ON w.cluster = c.cluster AND w.topic = c.topic AND w.partition = o.partition
@@ -133,10 +134,12 @@ COMMENT ON COLUMN millrace.consumers.state IS
   'stopped, failed, no-daemon, or what the daemons do: retrying, waiting-for-topic, locating, starting, running; watching: a topic_pattern.';
 COMMENT ON COLUMN millrace.consumers.partitions IS 'Partitions that have a position.';
 COMMENT ON COLUMN millrace.consumers.messages IS 'Messages loaded so far.';
-COMMENT ON COLUMN millrace.consumers.skipped IS 'Messages passed over so far: tombstones, empty ones, and those that on_error skips.';
+COMMENT ON COLUMN millrace.consumers.skipped IS 'Messages passed over so far: tombstones that neither delete nor become a row, and empty ones.';
 COMMENT ON COLUMN millrace.consumers.bytes IS 'Bytes of the messages loaded so far.';
+COMMENT ON COLUMN millrace.consumers.transaction_ids IS
+  'Transaction ids that messages that could not be loaded have taken so far, at most; those of the batches apart.';
 COMMENT ON COLUMN millrace.consumers.dead_letters IS 'Dead letters that are stored now.';
-COMMENT ON COLUMN millrace.consumers.dead_letters_written IS 'Dead letters that were written so far.';
+COMMENT ON COLUMN millrace.consumers.dead_letters_written IS 'Dead letters that were written so far; also messages that on_error skips.';
 COMMENT ON COLUMN millrace.consumers.dead_letters_expired IS 'Dead letters that were removed because of their age.';
 COMMENT ON COLUMN millrace.consumers.lag IS 'Messages not loaded yet, by the last reported high watermarks; NULL: none was reported.';
 COMMENT ON COLUMN millrace.consumers.rows_per_second IS 'Recent speed, all daemons together.';
@@ -273,6 +276,7 @@ SELECT
   b.skipped,
   b.dead_letters,
   b.bytes,
+  b.transaction_ids,
   b.xid,
   b.commits,
   b.committed_at
@@ -291,8 +295,10 @@ COMMENT ON COLUMN millrace.batches.from_offset IS 'First offset of the range; of
 COMMENT ON COLUMN millrace.batches.to_offset IS 'Offset after the range: where the position then stood.';
 COMMENT ON COLUMN millrace.batches.messages IS 'Messages loaded.';
 COMMENT ON COLUMN millrace.batches.skipped IS 'Messages passed over.';
-COMMENT ON COLUMN millrace.batches.dead_letters IS 'Dead letters written.';
+COMMENT ON COLUMN millrace.batches.dead_letters IS 'Dead letters written; also messages that on_error skips.';
 COMMENT ON COLUMN millrace.batches.bytes IS 'Bytes of the messages loaded.';
+COMMENT ON COLUMN millrace.batches.transaction_ids IS
+  'Transaction ids that messages that could not be loaded have taken at most, xid apart; of all partitions of a transaction in the row of one.';
 COMMENT ON COLUMN millrace.batches.xid IS 'Transaction that did it; of several, the last.';
 COMMENT ON COLUMN millrace.batches.commits IS 'Commits that are merged in this row.';
 COMMENT ON COLUMN millrace.batches.committed_at IS 'When it was done; of several, the last.';

@@ -18,14 +18,16 @@ AS $$
     FROM placed AS p
   ), merged AS (
     SELECT min(id) AS id, max(to_offset) AS to_offset, sum(messages) AS messages, sum(skipped) AS skipped,
-      sum(dead_letters) AS dead_letters, sum(bytes) AS bytes, sum(commits)::integer AS commits, max(committed_at) AS committed_at,
+      sum(dead_letters) AS dead_letters, sum(bytes) AS bytes, sum(transaction_ids) AS transaction_ids,
+      sum(commits)::integer AS commits, max(committed_at) AS committed_at,
       (array_agg(xid ORDER BY id DESC))[1] AS xid, array_agg(id) AS ids
     FROM numbered GROUP BY consumer_id, partition, run HAVING count(*) > 1
   ), gone AS (
     DELETE FROM millrace.batch AS b USING merged AS m WHERE b.id = ANY (m.ids) AND b.id <> m.id RETURNING b.id
   ), kept AS (
     UPDATE millrace.batch AS b SET to_offset = m.to_offset, messages = m.messages, skipped = m.skipped,
-      dead_letters = m.dead_letters, bytes = m.bytes, commits = m.commits, committed_at = m.committed_at, xid = m.xid
+      dead_letters = m.dead_letters, bytes = m.bytes, transaction_ids = m.transaction_ids, commits = m.commits,
+      committed_at = m.committed_at, xid = m.xid
     FROM merged AS m WHERE b.id = m.id
   )
   SELECT count(*) FROM gone
