@@ -51,7 +51,8 @@ export class ChangeRows implements Rows {
   readonly #lengths: number[] = []
 
   constructor(options: ObjectOptions) {
-    const { columns, keyColumns, restColumn = null, absence } = options
+    const { keyColumns, restColumn = null, absence } = options
+    const columns = options.columns.map(readAsText)
     this.#columns = columns
     this.#keyColumns = keyColumns.map((name) => columns.findIndex((column) => column.name === name))
     this.#before = new JsonObject(columns, this.#scanner)
@@ -213,6 +214,22 @@ export class ChangeRows implements Rows {
     const { failedAt, reason } = this.#scanner
     this.fault = { code, reason: `${reason} (byte ${failedAt - this.#start})` }
     return -1
+  }
+}
+
+/**
+ * Debezium sends a value of json or jsonb as a string that holds the JSON (io.debezium.data.Json), a JSON string with its quotes
+ * inside. So a string's content is the value, as it is for a text column; an object or array is taken as it stands.
+ */
+function readAsText(column: Column): Column {
+  switch (column.type) {
+    case 'json':
+    case 'jsonb':
+      return { ...column, type: 'text' }
+    case 'json-array':
+      return { ...column, type: 'array' }
+    default:
+      return column
   }
 }
 

@@ -128,7 +128,8 @@ describe('upsert', () => {
       await produce(topic, [...bad.flat(), ...rest])
       await untilPassed(db, topic, 4 + failing)
       await untilRows(db, 'SELECT id FROM target', [[2]])
-      const counts = 'sum(messages)::int, sum(skipped)::int, sum(dead_letters)::int'
+      const counts =
+        'sum(messages)::int AS messages, sum(skipped)::int AS skipped, sum(dead_letters)::int AS letters'
       await untilRows(db, `SELECT ${counts} FROM millrace.position`, [[3, 1, failing]])
       await untilRows(db, `SELECT ${counts} FROM millrace.batch`, [[3, 1, failing]])
     })
@@ -153,6 +154,48 @@ describe('upsert', () => {
       [4, '23505'],
     ])
   })
+
+  for (const { mode, message } of [
+    { mode: 'upsert', message: (row: object) => JSON.stringify(row) },
+    { mode: 'changes', message: (after: object) => JSON.stringify({ op: 'c', before: null, after }) },
+  ]) {
+    test(`${mode}: a message that a later one of its key supersedes in the batch fails by its types alone, unless others fail`, async (t) => {
+      const { db, topic } = await setUp(t)
+      await db.query('CREATE TABLE target (id int PRIMARY KEY, n int CHECK (n > 0))')
+      const send = (rows: object[]) =>
+        produce(
+          topic,
+          rows.map((row) => ({ key: '1', value: message(row) })),
+        )
+      await send([
+        { id: 1, n: -1 },
+        { id: 1, n: 1 },
+      ])
+      await consume(db, topic, 'target', { mode, on_error: 'dead_letter' })
+      await untilPassed(db, topic, 2)
+      const letters = `SELECT "offset"::int, sqlstate FROM millrace.dead_letter ORDER BY 1`
+      await untilRows(db, letters, [])
+      await send([
+        { id: 1, n: 'x' },
+        { id: 1, n: -2 },
+        { id: 1, n: 2 },
+      ])
+      await untilPassed(db, topic, 5)
+      // the second of them was not inserted either in the part of the batch that it was in, or it was by itself
+      const { rows } = await db.query(letters)
+      assert.deepEqual(rows[0], { offset: 2, sqlstate: '22P02' })
+      await untilRows(db, 'SELECT id, n FROM target', [[1, 2]])
+      // the last one is the one that counts; where it fails, the one before it does
+      await send([
+        { id: 1, n: 3 },
+        { id: 1, n: -3 },
+      ])
+      await untilPassed(db, topic, 7)
+      await untilRows(db, 'SELECT id, n FROM target', [[1, 3]])
+      const { rows: after } = await db.query(letters)
+      assert.deepEqual(after.at(-1), { offset: 6, sqlstate: '23514' })
+    })
+  }
 
   test('text and csv, with columns of one’s own choice as the key', async (t) => {
     const { db, topic } = await setUp(t)
