@@ -7,25 +7,20 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { Admin, Producer, stringSerializers } from '@platformatic/kafka'
 import type pg from 'pg'
-import { install } from '../src/cli/install.ts'
 import { connect } from '../src/postgres/connection.ts'
 import { CopyIn } from '../src/postgres/copy.ts'
-import { startStack } from '../stack/stack.ts'
 import type { Measurement } from './main.ts'
 import { DaemonProcess } from './support/daemon-process.ts'
+import { type InstalledStack, withStack } from './support/installed-stack.ts'
 import { type RowFormat, row, rowCount, rowTable } from './support/rows.ts'
 import { median, percentile } from './support/statistics.ts'
+import { createTopics, fillTopic, newProducer, topicPartitions } from './support/topics.ts'
 import { ways } from './support/ways.ts'
 
-const partitions = 4
 const runs = Number(process.env.BENCH_RUNS ?? 5)
 
-interface Bench {
-  url: string
-  brokers: string
-  client: pg.Client
+interface Bench extends InstalledStack {
   daemon: DaemonProcess
   folder: string
 }
@@ -46,31 +41,28 @@ const pumpCases: PumpCase[] = [
 const memoryLimit = 250_000_000
 
 export async function run(): Promise<Measurement[]> {
-  const stack = await startStack()
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'))
   try {
-    const url = stack.postgres.url
-    await install(['--database', url, '--all'], process.env)
-    const client = await connect(url)
-    await client.query('SET search_path = public')
-    await client.query('SELECT pipeline_kafka.add_broker($1)', [stack.kafka.brokers])
-    const daemon = await DaemonProcess.start(url)
-    const bench = { url, brokers: stack.kafka.brokers, client, daemon, folder }
-    try {
-      const results: Measurement[] = []
-      for (const pumpCase of pumpCases) results.push(...(await throughput(bench, pumpCase)))
-      const fill = (topic: string, count: number, value: (i: number) => string) =>
-        fillTopic(bench.brokers, topic, count, value)
-      results.push(...(await ways({ client, fill, rows: 'bench-text' })))
-      results.push(...(await latency(bench)))
-      return [...results, await idle(bench)]
-    } finally {
-      await daemon.stop()
-      await client.end()
-    }
+    return await withStack((stack) => runIn(stack, folder))
   } finally {
-    await stack.remove()
     await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function runIn(stack: InstalledStack, folder: string): Promise<Measurement[]> {
+  const daemon = await DaemonProcess.start(stack.url)
+  const bench = { ...stack, daemon, folder }
+  const { client, brokers } = stack
+  try {
+    const results: Measurement[] = []
+    for (const pumpCase of pumpCases) results.push(...(await throughput(bench, pumpCase)))
+    const fill = (topic: string, count: number, value: (i: number) => string) =>
+      fillTopic(brokers, topic, count, value)
+    results.push(...(await ways({ client, fill, rows: 'bench-text' })))
+    results.push(...(await latency(bench)))
+    return [...results, await idle(bench)]
+  } finally {
+    await daemon.stop()
   }
 }
 
@@ -166,7 +158,7 @@ async function emptyTarget(client: pg.Client): Promise<void> {
 async function latency(bench: Bench): Promise<Measurement[]> {
   const { client } = bench
   const topic = 'bench-latency'
-  await createTopic(bench.brokers, topic)
+  await createTopics(bench.brokers, [topic], topicPartitions)
   await client.query(`CREATE TABLE arrivals (id bigint)`)
   await client.query(`CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_notify('arrivals', NEW.id::text); RETURN NULL; END $$`)
@@ -202,7 +194,7 @@ async function latency(bench: Bench): Promise<Measurement[]> {
 
 async function idle(bench: Bench): Promise<Measurement> {
   const topic = 'bench-idle'
-  await createTopic(bench.brokers, topic)
+  await createTopics(bench.brokers, [topic], topicPartitions)
   await bench.client.query('CREATE TABLE nothing (line text)')
   await bench.client.query(`SELECT pipeline_kafka.consume_begin($1, 'nothing', start_offset := -2)`, [topic])
   // the monitor of the event loop wakes it a thousand times a second: measured without it
@@ -238,31 +230,4 @@ async function writeRows(folder: string, format: RowFormat): Promise<string> {
 
 async function* readChunks(file: string): AsyncGenerator<Buffer> {
   for await (const chunk of createReadStream(file, { highWaterMark: 256 * 1024 })) yield chunk as Buffer
-}
-
-async function createTopic(brokers: string, topic: string): Promise<void> {
-  const admin = new Admin({ clientId: 'bench', bootstrapBrokers: [brokers] })
-  await admin.createTopics({ topics: [topic], partitions, replicas: 1 })
-  await admin.close()
-}
-
-async function fillTopic(
-  brokers: string,
-  topic: string,
-  count: number,
-  value: (i: number) => string,
-): Promise<void> {
-  await createTopic(brokers, topic)
-  const producer = newProducer(brokers)
-  for (let i = 0; i < count; ) {
-    const partition = Math.floor(i / 5000) % partitions
-    const messages: { topic: string; partition: number; value: string }[] = []
-    for (const end = i + 5000; i < end; i++) messages.push({ topic, partition, value: value(i) })
-    await producer.send({ messages, acks: -1 })
-  }
-  await producer.close()
-}
-
-function newProducer(brokers: string) {
-  return new Producer({ clientId: 'bench', bootstrapBrokers: [brokers], serializers: stringSerializers })
 }

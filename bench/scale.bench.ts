@@ -2,13 +2,11 @@
 // consumers of which few have anything to do.
 
 import { setTimeout } from 'node:timers/promises'
-import { Admin, Producer, stringSerializers } from '@platformatic/kafka'
 import type pg from 'pg'
-import { install } from '../src/cli/install.ts'
-import { connect } from '../src/postgres/connection.ts'
-import { startStack } from '../stack/stack.ts'
 import type { Measurement } from './main.ts'
 import { DaemonProcess } from './support/daemon-process.ts'
+import { type InstalledStack, withStack } from './support/installed-stack.ts'
+import { createTopics, fillTopic, newProducer } from './support/topics.ts'
 
 const backlogBytes = 2 * 1024 ** 3
 const messageBytes = 1024
@@ -18,43 +16,22 @@ const watchedSeconds = 60
 
 const consumers = Number(process.env.BENCH_CONSUMERS ?? 1000)
 
-interface Bench {
-  url: string
-  brokers: string
-  client: pg.Client
-}
-
-export async function run(): Promise<Measurement[]> {
-  const stack = await startStack()
-  try {
-    const url = stack.postgres.url
-    await install(['--database', url, '--all'], process.env)
-    const client = await connect(url)
-    await client.query(
-      `SET search_path = public; SELECT millrace.add_cluster('bench', '${stack.kafka.brokers}')`,
-    )
-    const bench = { url, brokers: stack.kafka.brokers, client }
-    try {
-      return [...(await backlog(bench)), ...(await many(bench))]
-    } finally {
-      await client.end()
-    }
-  } finally {
-    await stack.remove()
-  }
+export function run(): Promise<Measurement[]> {
+  return withStack(async (stack) => [...(await backlog(stack)), ...(await many(stack))])
 }
 
 /** A trigger makes PostgreSQL a hundred times slower than the broker. */
-async function backlog({ url, brokers, client }: Bench): Promise<Measurement[]> {
+async function backlog({ url, brokers, client }: InstalledStack): Promise<Measurement[]> {
   const count = backlogBytes / messageBytes
-  await fill(brokers, 'backlog', count, 'x'.repeat(messageBytes))
+  const value = 'x'.repeat(messageBytes)
+  await fillTopic(brokers, 'backlog', count, () => value, 1000)
   await client.query(`CREATE TABLE slow (line text); CREATE FUNCTION drag() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_sleep(0.0002); RETURN NEW; END $$;
     CREATE TRIGGER drag BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION drag()`)
   const daemon = await DaemonProcess.start(url, { monitored: false })
   try {
     const { rows } = await client.query(
-      `SELECT millrace.consume('backlog', 'slow', cluster := 'bench', format := 'text', parallelism := 4, start_offset := -2) AS id`,
+      `SELECT millrace.consume('backlog', 'slow', format := 'text', parallelism := 4, start_offset := -2) AS id`,
     )
     await setTimeout(watchedSeconds * 1000)
     const memory = daemon.takeHighestMemory()
@@ -76,19 +53,15 @@ async function backlog({ url, brokers, client }: Bench): Promise<Measurement[]> 
 }
 
 /** A topic and a table for each. */
-async function many({ url, brokers, client }: Bench): Promise<Measurement[]> {
+async function many({ url, brokers, client }: InstalledStack): Promise<Measurement[]> {
   const topics = Array.from({ length: consumers }, (_, i) => `many-${i}`)
-  const admin = new Admin({ clientId: 'bench', bootstrapBrokers: [brokers] })
-  for (let i = 0; i < consumers; i += 100) {
-    await admin.createTopics({ topics: topics.slice(i, i + 100), partitions: 1, replicas: 1 })
-  }
-  await admin.close()
+  await createTopics(brokers, topics, 1)
   await client.query(`DO $$ BEGIN FOR i IN 0..${consumers - 1} LOOP
     EXECUTE format('CREATE TABLE many_%s (line text)', i); END LOOP; END $$`)
   const daemon = await DaemonProcess.start(url, { monitored: false })
   try {
     const begun = performance.now()
-    await client.query(`SELECT count(millrace.consume('many-' || i, 'many_' || i, cluster := 'bench', format := 'text', start_offset := -2))
+    await client.query(`SELECT count(millrace.consume('many-' || i, 'many_' || i, format := 'text', start_offset := -2))
       FROM generate_series(0, ${consumers - 1}) AS i`)
     await until(client, `SELECT count(*) = ${consumers} FROM millrace.consumers WHERE state = 'running'`)
     const running = (performance.now() - begun) / 1000
@@ -130,21 +103,4 @@ async function until(client: pg.Client, sql: string): Promise<void> {
     }
     await setTimeout(500)
   }
-}
-
-async function fill(brokers: string, topic: string, count: number, value: string): Promise<void> {
-  const admin = new Admin({ clientId: 'bench', bootstrapBrokers: [brokers] })
-  await admin.createTopics({ topics: [topic], partitions: 4, replicas: 1 })
-  await admin.close()
-  const producer = newProducer(brokers)
-  const messages = Array.from({ length: 1000 }, () => ({ topic, value }))
-  for (let i = 0; i < count; i += 1000) {
-    const partition = (i / 1000) % 4
-    await producer.send({ messages: messages.map((message) => ({ ...message, partition })), acks: -1 })
-  }
-  await producer.close()
-}
-
-function newProducer(brokers: string) {
-  return new Producer({ clientId: 'bench', bootstrapBrokers: [brokers], serializers: stringSerializers })
 }

@@ -11,11 +11,12 @@ import type { Verdict } from '../pipeline/error-policy.ts'
 import { before, isSingle, split } from '../pipeline/span.ts'
 import type { Session } from '../postgres/session.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
-import { type Batch, buildBatch, giveBack, type LoadedSpan } from './batch.ts'
+import type { Batch, LoadedSpan } from './batch.ts'
 import { attach, type Claim } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { FailureBrake } from './failure-brake.ts'
 import { findRoutes } from './find-routes.ts'
+import { buildHeld, release } from './held-batch.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { load, PositionLost, TargetChanged } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
@@ -91,19 +92,14 @@ export class Delivery {
 
   /** Gives the batch's memory back. */
   discard(batch: Batch): void {
-    giveBack(batch, this.#parts.chunks)
-    this.#parts.budget.release(batch.size)
-    batch.size = 0
+    release(batch, this.#parts)
   }
 
   /** Builds a batch and counts its memory. */
   async build(spans: FetchedSpan[], bytes: number): Promise<{ batch: Batch; rest: FetchedSpan[] }> {
-    const { spec, plan, chunks, budget } = this.#parts
+    const { spec, plan, budget } = this.#parts
     if (plan.routes) await findRoutes(spans, plan.routes, { topic: spec.topic, budget })
-    const parts = { topic: spec.topic, format: plan.format, pool: chunks, budget, maxBytes: bytes }
-    const built = await buildBatch(spans, parts)
-    budget.add(built.batch.size)
-    return built
+    return buildHeld(spans, this.#parts, bytes)
   }
 
   /** @returns null when the work is committed, else the error with which PostgreSQL refused a message in it */

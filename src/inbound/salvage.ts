@@ -4,14 +4,14 @@
 
 import { MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
-import type { Segment } from '../formats/format.ts'
 import type { WalkedRecord } from '../kafka/walked-record.ts'
 import { after, isSingle, split } from '../pipeline/span.ts'
 import type { Session } from '../postgres/session.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
-import { type Batch, type BatchCounts, buildBatch, giveBack, type RejectedMessage } from './batch.ts'
+import type { Batch, BatchCounts, RejectedMessage } from './batch.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import type { DeadLetters, Reject } from './dead-letter.ts'
+import { buildHeld, type Held, release } from './held-batch.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { leaveRole, loadRows } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
@@ -112,7 +112,7 @@ class Salvage {
       exploded = read.status === 'fulfilled' ? read.value : null
       const failed = [loaded, read, kept].find((one) => one.status === 'rejected')
       if (!failed) continue
-      if (exploded) this.#giveBack(exploded)
+      if (exploded) release(exploded, this.#parts)
       throw failed.reason
     }
   }
@@ -126,7 +126,7 @@ class Salvage {
 
   /** Loads the piece, or tells which parts of it are left to load, the last one first. */
   async #halve(piece: FetchedSpan[]): Promise<FetchedSpan[][]> {
-    const batch = await this.#build(piece)
+    const { batch } = await buildHeld(piece.map(trimmed), this.#parts)
     const left: FetchedSpan[][] = []
     try {
       if (batch.rejected) {
@@ -140,23 +140,8 @@ class Salvage {
       else left.push(...split<FetchedSpan>(batch.spans).reverse())
       return left
     } finally {
-      giveBack(batch, this.#parts.chunks)
-      this.#parts.budget.release(batch.size)
+      release(batch, this.#parts)
     }
-  }
-
-  async #build(piece: FetchedSpan[]): Promise<Batch> {
-    const { spec, plan, chunks, budget } = this.#parts
-    const parts = {
-      topic: spec.topic,
-      format: plan.format,
-      pool: chunks,
-      budget,
-      maxBytes: Number.MAX_SAFE_INTEGER,
-    }
-    const { batch } = await buildBatch(piece.map(trimmed), parts)
-    budget.add(batch.size)
-    return batch
   }
 
   async #load(batch: Batch): Promise<void> {
@@ -174,7 +159,7 @@ class Salvage {
     const unreadable = await this.#attempt(async () => {
       await staging.fillRaw(exploded.segments)
       unconverted = await staging.convert()
-    }).finally(() => this.#giveBack(exploded))
+    }).finally(() => release(exploded, this.#parts))
     if (unreadable) {
       // bytes that are no text in the messages' encoding
       if (isSingle(piece)) this.#reject(piece[0] as FetchedSpan, unreadable)
@@ -192,12 +177,6 @@ class Salvage {
     }
     for (const { tag, ...why } of exploded.refused) this.#rejectTag(piece, tag, why)
     for (const [partition, counts] of exploded.counts) this.#count(partition, counts)
-  }
-
-  #giveBack(exploded: Exploded): void {
-    giveBack(exploded, this.#parts.chunks)
-    this.#parts.budget.release(exploded.bytes)
-    exploded.bytes = 0
   }
 
   async #explode(piece: FetchedSpan[], staging: Staging): Promise<Exploded> {
@@ -223,7 +202,7 @@ class Salvage {
     }
     const { segments, messages, bytes } = exploder.finish()
     budget.add(bytes)
-    return { segments, messages, bytes, refused, counts }
+    return { segments, messages, size: bytes, refused, counts }
   }
 
   async #undamaged<T>(span: FetchedSpan, work: () => Promise<T>): Promise<T> {
@@ -280,10 +259,8 @@ class Salvage {
   }
 }
 
-interface Exploded {
-  segments: Segment[]
+interface Exploded extends Held {
   messages: number
-  bytes: number
   refused: { tag: number; code: string; sqlstate: string | null; reason: string }[]
   counts: Map<number, BatchCounts>
 }
