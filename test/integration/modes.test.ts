@@ -9,7 +9,8 @@ import { produce, topicFor } from '../support/topic.ts'
 async function setUp(t: Cleanup, partitions = 1) {
   const db = await databaseFor(t)
   await addBroker(db)
-  const topic = await topicFor(t, { partitions })
+  // some messages here are older than any retention
+  const topic = await topicFor(t, { partitions, config: { 'retention.ms': '-1' } })
   await promptDaemon(t, db)
   return { db, topic }
 }
