@@ -88,13 +88,15 @@ async function seek(scene: Scene, consumer: Consumer): Promise<string> {
   const anywhere = random.below((partition === null ? Math.min(...ends) : ends[partition]!) + 1)
   const to = random.chance(0.15) ? 0 : anywhere
   const waits = random.chance(0.6)
-  if (toEnd && served) {
-    await world.asOwner(`SELECT millrace.seek($1, 'end', $2::int)`, [id, partition])
-    consumer.noteMove(partition, ends[partition]!)
-  } else {
-    await world.asOwner(`SELECT millrace.seek($1, $2::bigint, $3::int)`, [id, to, partition])
-    consumer.noteMove(partition, to)
+  const place = toEnd && served ? ['end', ends[partition]!] : [to, to]
+  try {
+    await world.asOwner(`SELECT millrace.seek($1, $2::text, $3::int)`, [id, place[0], partition])
+  } catch (error) {
+    // a partition that was added just now, or while nobody looked
+    if (!/code: partition-missing/.test((error as { detail?: string }).detail ?? '')) throw error
+    return `${consumer.way.table} ${partition}: not known yet`
   }
+  consumer.noteMove(partition, place[1] as number)
   if (served && (waits || toEnd)) await world.untilMoved(consumer)
   return `${consumer.way.table} ${partition ?? 'all'} to ${toEnd && served ? 'end' : to}`
 }

@@ -132,7 +132,7 @@ BEGIN
     ('code: seek-invalid', '22023',
       'beginning, end, an offset from 0, or a timestamp; a partition number from 0, or NULL for all. A timestamp goes for all partitions.'),
     ('code: partition-missing', '22023',
-      'millrace.lag shows the partitions that are known. One that was added since is found within kafka.metadataInterval while the consumer runs.'),
+      'millrace.lag shows the partitions that are known. One that was added since is found within kafka.metadataInterval; try again then.'),
     ('code: messages-invalid', '22023',
       'A number from 1 to 99999.'),
     ('code: wait-invalid', '22023',
