@@ -46,6 +46,8 @@ const relations = `
     CASE c.relkind
       WHEN 'v' THEN format('CREATE VIEW %s%s AS%s', c.oid::regclass,
         ' WITH (' || array_to_string(c.reloptions, ', ') || ')', E'\\n' || pg_get_viewdef(c.oid, true))
+      WHEN 'S' THEN (SELECT format('CREATE SEQUENCE %s AS %s START %s INCREMENT %s CACHE %s;', c.oid::regclass,
+        format_type(seqtypid, NULL), seqstart, seqincrement, seqcache) FROM pg_sequence WHERE seqrelid = c.oid)
       ELSE format(E'CREATE TABLE %s (\\n%s\\n)%s;', c.oid::regclass, (
         SELECT string_agg('  ' || line, E',\\n' ORDER BY place, line) FROM (
           SELECT a.attnum::integer AS place, concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
@@ -72,14 +74,15 @@ const relations = `
         || coalesce(E'\\n  WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '') || ';',
         E'\\n' ORDER BY p.polname)
       FROM pg_policy AS p WHERE p.polrelid = c.oid),
-    (${grants('c.relacl', 'TABLE', 'c.oid::regclass')}),
+    (${grants('c.relacl', "' || CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END || '", 'c.oid::regclass')}),
     (${columnGrants}),
-    (${comment("' || CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END || '", 'c.oid::regclass', "obj_description(c.oid, 'pg_class')")}),
+    (${comment("' || CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END || '", 'c.oid::regclass', "obj_description(c.oid, 'pg_class')")}),
     (SELECT string_agg(format('COMMENT ON COLUMN %s.%I IS %L;', c.oid::regclass, a.attname, d.description), E'\\n' ORDER BY a.attnum)
       FROM pg_attribute AS a JOIN pg_description AS d ON d.objoid = c.oid AND d.classoid = 'pg_class'::regclass AND d.objsubid = a.attnum
       WHERE a.attrelid = c.oid AND a.attnum > 0)
   ) AS text
-  FROM pg_class AS c WHERE c.relnamespace = 'millrace'::regnamespace AND c.relkind IN ('r', 'v')
+  FROM pg_class AS c WHERE c.relnamespace = 'millrace'::regnamespace AND (c.relkind IN ('r', 'v')
+    OR (c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND classid = 'pg_class'::regclass AND deptype = 'i')))
   ORDER BY c.relkind, c.relname`
 
 const functions = `

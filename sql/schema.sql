@@ -1,5 +1,9 @@
 -- Made by scripts/dump-schema.ts from a database with the schema installed. Nothing reads it but people.
 
+CREATE SEQUENCE millrace.outbox_id AS bigint START 1 INCREMENT 1 CACHE 1;
+GRANT USAGE ON SEQUENCE millrace.outbox_id TO PUBLIC;
+COMMENT ON SEQUENCE millrace.outbox_id IS 'Numbers of the rows of the outbox.';
+
 CREATE TABLE millrace.batch (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
   consumer_id bigint NOT NULL,
@@ -242,6 +246,140 @@ CREATE TABLE millrace.migration (
 GRANT SELECT ON TABLE millrace.migration TO PUBLIC;
 COMMENT ON TABLE millrace.migration IS 'Steps of this schema that have been applied.';
 
+CREATE TABLE millrace.outbox_0 (
+  id bigint DEFAULT nextval('millrace.outbox_id'::regclass) NOT NULL,
+  xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+  "timestamp" timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole NOT NULL,
+  partition integer,
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  key bytea,
+  value bytea,
+  headers bytea[],
+  source text,
+  CHECK (((headers = '{}'::bytea[]) OR ((array_ndims(headers) = 1) AND (array_lower(headers, 1) = 1) AND ((cardinality(headers) % 2) = 0)))),
+  CHECK ((isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)))),
+  CHECK ((partition >= 0))
+) WITH (autovacuum_vacuum_insert_threshold=-1);
+CREATE INDEX outbox_0_xid_id_idx ON millrace.outbox_0 USING btree (xid, id);
+ALTER TABLE millrace.outbox_0 ENABLE ROW LEVEL SECURITY;
+CREATE POLICY produce ON millrace.outbox_0 FOR INSERT
+  WITH CHECK (millrace.admit_message(cluster, topic));
+GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_0 TO PUBLIC;
+COMMENT ON TABLE millrace.outbox_0 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
+COMMENT ON COLUMN millrace.outbox_0.id IS 'In the order of writing: after the lock on the row that the message is about.';
+COMMENT ON COLUMN millrace.outbox_0.xid IS 'Transaction that produced it.';
+COMMENT ON COLUMN millrace.outbox_0."timestamp" IS 'Timestamp of the message.';
+COMMENT ON COLUMN millrace.outbox_0.owner IS 'Role that produced it.';
+COMMENT ON COLUMN millrace.outbox_0.partition IS 'NULL: the key decides.';
+COMMENT ON COLUMN millrace.outbox_0.value IS 'NULL: a tombstone.';
+COMMENT ON COLUMN millrace.outbox_0.headers IS 'name, value, name, value, ...';
+COMMENT ON COLUMN millrace.outbox_0.source IS 'Relation whose trigger produced it, if one did.';
+
+CREATE TABLE millrace.outbox_1 (
+  id bigint DEFAULT nextval('millrace.outbox_id'::regclass) NOT NULL,
+  xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+  "timestamp" timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole NOT NULL,
+  partition integer,
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  key bytea,
+  value bytea,
+  headers bytea[],
+  source text,
+  CHECK (((headers = '{}'::bytea[]) OR ((array_ndims(headers) = 1) AND (array_lower(headers, 1) = 1) AND ((cardinality(headers) % 2) = 0)))),
+  CHECK ((isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)))),
+  CHECK ((partition >= 0))
+) WITH (autovacuum_vacuum_insert_threshold=-1);
+CREATE INDEX outbox_1_xid_id_idx ON millrace.outbox_1 USING btree (xid, id);
+ALTER TABLE millrace.outbox_1 ENABLE ROW LEVEL SECURITY;
+CREATE POLICY produce ON millrace.outbox_1 FOR INSERT
+  WITH CHECK (millrace.admit_message(cluster, topic));
+GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_1 TO PUBLIC;
+COMMENT ON TABLE millrace.outbox_1 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
+COMMENT ON COLUMN millrace.outbox_1.id IS 'In the order of writing: after the lock on the row that the message is about.';
+COMMENT ON COLUMN millrace.outbox_1.xid IS 'Transaction that produced it.';
+COMMENT ON COLUMN millrace.outbox_1."timestamp" IS 'Timestamp of the message.';
+COMMENT ON COLUMN millrace.outbox_1.owner IS 'Role that produced it.';
+COMMENT ON COLUMN millrace.outbox_1.partition IS 'NULL: the key decides.';
+COMMENT ON COLUMN millrace.outbox_1.value IS 'NULL: a tombstone.';
+COMMENT ON COLUMN millrace.outbox_1.headers IS 'name, value, name, value, ...';
+COMMENT ON COLUMN millrace.outbox_1.source IS 'Relation whose trigger produced it, if one did.';
+
+CREATE TABLE millrace.outbox_2 (
+  id bigint DEFAULT nextval('millrace.outbox_id'::regclass) NOT NULL,
+  xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+  "timestamp" timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole NOT NULL,
+  partition integer,
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  key bytea,
+  value bytea,
+  headers bytea[],
+  source text,
+  CHECK (((headers = '{}'::bytea[]) OR ((array_ndims(headers) = 1) AND (array_lower(headers, 1) = 1) AND ((cardinality(headers) % 2) = 0)))),
+  CHECK ((isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)))),
+  CHECK ((partition >= 0))
+) WITH (autovacuum_vacuum_insert_threshold=-1);
+CREATE INDEX outbox_2_xid_id_idx ON millrace.outbox_2 USING btree (xid, id);
+ALTER TABLE millrace.outbox_2 ENABLE ROW LEVEL SECURITY;
+CREATE POLICY produce ON millrace.outbox_2 FOR INSERT
+  WITH CHECK (millrace.admit_message(cluster, topic));
+GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_2 TO PUBLIC;
+COMMENT ON TABLE millrace.outbox_2 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
+COMMENT ON COLUMN millrace.outbox_2.id IS 'In the order of writing: after the lock on the row that the message is about.';
+COMMENT ON COLUMN millrace.outbox_2.xid IS 'Transaction that produced it.';
+COMMENT ON COLUMN millrace.outbox_2."timestamp" IS 'Timestamp of the message.';
+COMMENT ON COLUMN millrace.outbox_2.owner IS 'Role that produced it.';
+COMMENT ON COLUMN millrace.outbox_2.partition IS 'NULL: the key decides.';
+COMMENT ON COLUMN millrace.outbox_2.value IS 'NULL: a tombstone.';
+COMMENT ON COLUMN millrace.outbox_2.headers IS 'name, value, name, value, ...';
+COMMENT ON COLUMN millrace.outbox_2.source IS 'Relation whose trigger produced it, if one did.';
+
+CREATE TABLE millrace.outbox_3 (
+  id bigint DEFAULT nextval('millrace.outbox_id'::regclass) NOT NULL,
+  xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+  "timestamp" timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  owner regrole DEFAULT (quote_ident((CURRENT_USER)::text))::regrole NOT NULL,
+  partition integer,
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  key bytea,
+  value bytea,
+  headers bytea[],
+  source text,
+  CHECK (((headers = '{}'::bytea[]) OR ((array_ndims(headers) = 1) AND (array_lower(headers, 1) = 1) AND ((cardinality(headers) % 2) = 0)))),
+  CHECK ((isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)))),
+  CHECK ((partition >= 0))
+) WITH (autovacuum_vacuum_insert_threshold=-1);
+CREATE INDEX outbox_3_xid_id_idx ON millrace.outbox_3 USING btree (xid, id);
+ALTER TABLE millrace.outbox_3 ENABLE ROW LEVEL SECURITY;
+CREATE POLICY produce ON millrace.outbox_3 FOR INSERT
+  WITH CHECK (millrace.admit_message(cluster, topic));
+GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_3 TO PUBLIC;
+COMMENT ON TABLE millrace.outbox_3 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
+COMMENT ON COLUMN millrace.outbox_3.id IS 'In the order of writing: after the lock on the row that the message is about.';
+COMMENT ON COLUMN millrace.outbox_3.xid IS 'Transaction that produced it.';
+COMMENT ON COLUMN millrace.outbox_3."timestamp" IS 'Timestamp of the message.';
+COMMENT ON COLUMN millrace.outbox_3.owner IS 'Role that produced it.';
+COMMENT ON COLUMN millrace.outbox_3.partition IS 'NULL: the key decides.';
+COMMENT ON COLUMN millrace.outbox_3.value IS 'NULL: a tombstone.';
+COMMENT ON COLUMN millrace.outbox_3.headers IS 'name, value, name, value, ...';
+COMMENT ON COLUMN millrace.outbox_3.source IS 'Relation whose trigger produced it, if one did.';
+
+CREATE TABLE millrace.outbox_writing (
+  singleton boolean DEFAULT true NOT NULL,
+  segment smallint NOT NULL,
+  CHECK (((segment >= 0) AND (segment <= 3))),
+  CHECK (singleton),
+  PRIMARY KEY (singleton)
+);
+GRANT SELECT ON TABLE millrace.outbox_writing TO PUBLIC;
+COMMENT ON TABLE millrace.outbox_writing IS 'The segment of the outbox that is written into now.';
+
 CREATE TABLE millrace."position" (
   consumer_id bigint NOT NULL,
   partition integer NOT NULL,
@@ -327,8 +465,9 @@ CREATE TABLE millrace.topic_grant (
   cluster text DEFAULT 'default'::text NOT NULL,
   topic text NOT NULL,
   grantee regrole NOT NULL,
+  action text DEFAULT 'consume'::text NOT NULL,
   FOREIGN KEY (cluster) REFERENCES millrace.cluster(name),
-  PRIMARY KEY (cluster, topic, grantee)
+  PRIMARY KEY (cluster, topic, grantee, action)
 );
 CREATE TRIGGER check_topic_grant BEFORE INSERT OR UPDATE ON millrace.topic_grant FOR EACH ROW EXECUTE FUNCTION millrace.check_topic_grant();
 ALTER TABLE millrace.topic_grant ENABLE ROW LEVEL SECURITY;
@@ -339,7 +478,7 @@ CREATE POLICY own ON millrace.topic_grant FOR SELECT
   USING ((((grantee)::oid = (0)::oid) OR pg_has_role((grantee)::oid, 'USAGE'::text)));
 GRANT INSERT, SELECT ON TABLE millrace.topic_grant TO PUBLIC;
 GRANT DELETE ON TABLE millrace.topic_grant TO millrace_admin;
-COMMENT ON TABLE millrace.topic_grant IS 'Which roles may consume a topic; grantee 0 is every role, topic * every topic.';
+COMMENT ON TABLE millrace.topic_grant IS 'Which roles may consume or produce a topic; grantee 0 is every role, topic * every topic.';
 
 CREATE TABLE millrace.watched_topic (
   cluster text DEFAULT 'default'::text NOT NULL,
@@ -660,6 +799,64 @@ CREATE VIEW millrace.live_report WITH (security_barrier=true) AS
   ORDER BY r.consumer_id, (array_position(ARRAY['retrying'::text, 'waiting-for-topic'::text, 'locating'::text, 'starting'::text, 'running'::text], r.state)), r.reported_at DESC;
 COMMENT ON VIEW millrace.live_report IS 'One report for each consumer: the worst of the live daemons'' reports. For millrace.consumers.';
 
+CREATE VIEW millrace.outbox WITH (security_barrier=false) AS
+ SELECT 0::smallint AS segment,
+    outbox_0.id,
+    outbox_0.xid,
+    outbox_0."timestamp",
+    outbox_0.owner,
+    outbox_0.partition,
+    outbox_0.cluster,
+    outbox_0.topic,
+    outbox_0.key,
+    outbox_0.value,
+    outbox_0.headers,
+    outbox_0.source
+   FROM millrace.outbox_0
+UNION ALL
+ SELECT 1 AS segment,
+    outbox_1.id,
+    outbox_1.xid,
+    outbox_1."timestamp",
+    outbox_1.owner,
+    outbox_1.partition,
+    outbox_1.cluster,
+    outbox_1.topic,
+    outbox_1.key,
+    outbox_1.value,
+    outbox_1.headers,
+    outbox_1.source
+   FROM millrace.outbox_1
+UNION ALL
+ SELECT 2 AS segment,
+    outbox_2.id,
+    outbox_2.xid,
+    outbox_2."timestamp",
+    outbox_2.owner,
+    outbox_2.partition,
+    outbox_2.cluster,
+    outbox_2.topic,
+    outbox_2.key,
+    outbox_2.value,
+    outbox_2.headers,
+    outbox_2.source
+   FROM millrace.outbox_2
+UNION ALL
+ SELECT 3 AS segment,
+    outbox_3.id,
+    outbox_3.xid,
+    outbox_3."timestamp",
+    outbox_3.owner,
+    outbox_3.partition,
+    outbox_3.cluster,
+    outbox_3.topic,
+    outbox_3.key,
+    outbox_3.value,
+    outbox_3.headers,
+    outbox_3.source
+   FROM millrace.outbox_3;
+COMMENT ON VIEW millrace.outbox IS 'All segments of the outbox. Rows that were sent stay until their segment is truncated. For the role that owns the schema.';
+
 CREATE VIEW millrace.removal WITH (security_barrier=true) AS
  SELECT NULL::bigint AS consumer_id
   WHERE false;
@@ -832,6 +1029,24 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text[]) TO PUBLIC;
 COMMENT ON FUNCTION millrace.add_cluster(text,text[]) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.admit_message(cluster text, topic text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM millrace.check_topic(topic);
+  IF NOT millrace.may_produce(cluster, topic) THEN
+    PERFORM millrace.refuse('topic-not-granted',
+      format('topic %s is not granted to role %I for producing', topic, current_user));
+  END IF;
+  RETURN true;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.admit_message(text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.admit_message(text,text) IS 'True where the current role may produce to the topic of the cluster; an error where not.';
 
 CREATE OR REPLACE FUNCTION millrace.adopt(is_clone boolean, keep_running boolean DEFAULT false)
  RETURNS void
@@ -1085,6 +1300,20 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.change_consumer(bigint,jsonb,text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_action(action text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF action IS NULL OR action NOT IN ('consume', 'produce') THEN
+    PERFORM millrace.refuse('action-invalid', format('%L is nothing that can be done with a topic', left(action, 64)));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_action(text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_broker()
  RETURNS trigger
@@ -1609,6 +1838,7 @@ BEGIN
   IF NEW.topic IS DISTINCT FROM '*' THEN
     PERFORM millrace.check_topic(NEW.topic);
   END IF;
+  PERFORM millrace.check_action(NEW.action);
   IF NOT EXISTS (SELECT FROM millrace.cluster WHERE name = NEW.cluster) THEN
     PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', NEW.cluster));
   END IF;
@@ -2300,18 +2530,18 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.grant_admin() TO PUBLIC;
 COMMENT ON FUNCTION millrace.grant_admin() IS 'Gives role millrace_admin its rights, where it was made after the installation. For the role that owns the schema.';
 
-CREATE OR REPLACE FUNCTION millrace.grant_topic(topic text, role text, cluster text DEFAULT 'default'::text)
+CREATE OR REPLACE FUNCTION millrace.grant_topic(topic text, role text, cluster text DEFAULT 'default'::text, action text DEFAULT 'consume'::text)
  RETURNS void
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  INSERT INTO millrace.topic_grant (cluster, topic, grantee)
-  VALUES (grant_topic.cluster, grant_topic.topic, millrace.grantee(grant_topic.role))
+  INSERT INTO millrace.topic_grant (cluster, topic, grantee, action)
+  VALUES (grant_topic.cluster, grant_topic.topic, millrace.grantee(grant_topic.role), grant_topic.action)
   ON CONFLICT DO NOTHING
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.grant_topic(text,text,text) TO PUBLIC;
-COMMENT ON FUNCTION millrace.grant_topic(text,text,text) IS 'Lets a role (or public) consume a topic (or * for all). For administrators.';
+GRANT EXECUTE ON FUNCTION millrace.grant_topic(text,text,text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.grant_topic(text,text,text,text) IS 'Lets a role (or public) consume or produce a topic (or * for all). For administrators.';
 
 CREATE OR REPLACE FUNCTION millrace.grantee(role text)
  RETURNS regrole
@@ -2566,11 +2796,29 @@ CREATE OR REPLACE FUNCTION millrace.may_consume(cluster text, topic text, role o
 AS $function$
   SELECT millrace.is_admin(role) OR EXISTS (
     SELECT FROM millrace.topic_grant AS g
-    WHERE g.cluster = may_consume.cluster AND g.topic IN (may_consume.topic, '*')
+    WHERE g.cluster = may_consume.cluster AND g.topic IN (may_consume.topic, '*') AND g.action = 'consume'
       AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.may_consume(text,text,oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.may_produce(cluster text, topic text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN EXISTS (
+    SELECT FROM millrace.topic_grant AS g
+    WHERE g.cluster = may_produce.cluster AND g.topic IN (may_produce.topic, '*') AND g.action = 'produce'
+      AND (g.grantee::oid = 0 OR pg_has_role(g.grantee::oid, 'USAGE'))
+  ) OR millrace.is_admin();
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.may_produce(text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.may_produce(text,text) IS 'Whether the current role may produce to the topic of the cluster.';
 
 CREATE OR REPLACE FUNCTION millrace.mentioned_types(expressions text[])
  RETURNS SETOF oid
@@ -2783,6 +3031,18 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.notify_daemon() TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.outbox_wake()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.outbox_wake() TO PUBLIC;
+COMMENT ON FUNCTION millrace.outbox_wake() IS 'Tells a sleeping daemon that the outbox is written into.';
+
 CREATE OR REPLACE FUNCTION millrace.own_consumer(consumer bigint)
  RETURNS millrace.consumer
  LANGUAGE plpgsql
@@ -2914,7 +3174,9 @@ BEGIN
     ('code: topic-invalid', '22023',
       'Kafka allows 1 to 249 of these: letters, digits, ".", "_" and "-"; not "." or "..".'),
     ('code: topic-not-granted', '42501',
-      'An administrator can run: SELECT millrace.grant_topic(topic, role).'),
+      'An administrator can run: SELECT millrace.grant_topic(topic, role), for producing with action := ''produce''.'),
+    ('code: action-invalid', '22023',
+      'consume or produce.'),
     ('code: admin-required', '42501',
       'Superusers may do this, and members of role millrace_admin or of the role that owns schema millrace.'),
     ('code: role-missing', '42704',
@@ -3204,7 +3466,7 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.resume(bigint) TO PUBLIC;
 COMMENT ON FUNCTION millrace.resume(bigint) IS 'Starts a consumer that stopped or failed, from where it stands.';
 
-CREATE OR REPLACE FUNCTION millrace.revoke_topic(topic text, role text, cluster text DEFAULT 'default'::text)
+CREATE OR REPLACE FUNCTION millrace.revoke_topic(topic text, role text, cluster text DEFAULT 'default'::text, action text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3213,14 +3475,17 @@ BEGIN
   IF NOT millrace.is_admin() THEN
     PERFORM millrace.refuse('admin-required', format('role %I may not revoke topics', current_user));
   END IF;
+  IF action IS NOT NULL THEN
+    PERFORM millrace.check_action(action);
+  END IF;
   DELETE FROM millrace.topic_grant AS g
   WHERE g.cluster = revoke_topic.cluster AND g.topic = revoke_topic.topic
-    AND g.grantee = millrace.grantee(revoke_topic.role);
+    AND g.grantee = millrace.grantee(revoke_topic.role) AND g.action = coalesce(revoke_topic.action, g.action);
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.revoke_topic(text,text,text) TO PUBLIC;
-COMMENT ON FUNCTION millrace.revoke_topic(text,text,text) IS 'Takes a grant back; consumers that run go on until they are stopped. For administrators.';
+GRANT EXECUTE ON FUNCTION millrace.revoke_topic(text,text,text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.revoke_topic(text,text,text,text) IS 'Takes grants back, of one action or of all; consumers that run go on until they are stopped. For administrators.';
 
 CREATE OR REPLACE FUNCTION millrace.route(key text, target_schema text)
  RETURNS TABLE(schema text, name text)

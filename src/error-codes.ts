@@ -374,6 +374,7 @@ const sqlCodes = [
   'dialect-name-taken',
   'topic-invalid',
   'topic-not-granted',
+  'action-invalid',
   'admin-required',
   'role-missing',
   'cluster-missing',

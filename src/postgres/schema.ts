@@ -164,6 +164,7 @@ export async function removeSchema(client: pg.ClientBase, owner: string): Promis
   await drop('VIEW', made('VIEW').map(qualified))
   await drop('ROUTINE', functions(true)) // they take or return a table's row, the tables' policies need the others
   await drop('TABLE', made('TABLE').map(qualified))
+  await drop('SEQUENCE', made('SEQUENCE').map(qualified)) // tables' defaults use them
   await drop('ROUTINE', functions(false))
   return { kept: !(await dropIfEmpty(client, 'millrace')) }
 }

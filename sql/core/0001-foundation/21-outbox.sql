@@ -1,0 +1,97 @@
+-- What a transaction produced is a row of that transaction: it leaves exactly when the transaction commits.
+-- No row is deleted. Writers write into one of four segments; when every row of another one is sent, it is truncated, and
+-- becomes the next to be written. A transaction that began before that change still writes into the older one, so who
+-- reads the outbox reads all four.
+
+-- Without a cache, numbers ascend in the order in which they are taken, across sessions: one who waited for a row's lock
+-- takes a higher number than the one that held it.
+CREATE SEQUENCE millrace.outbox_id AS bigint CACHE 1;
+COMMENT ON SEQUENCE millrace.outbox_id IS 'Numbers of the rows of the outbox.';
+
+-- An ordinary role may give the columns from partition to source; the others are what they are.
+CREATE TABLE millrace.outbox_0 (
+  id bigint NOT NULL DEFAULT nextval('millrace.outbox_id'),
+  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  "timestamp" timestamptz NOT NULL DEFAULT clock_timestamp() CHECK (isfinite("timestamp") AND "timestamp" >= to_timestamp(0)),
+  owner regrole NOT NULL DEFAULT quote_ident(CURRENT_USER::text)::regrole,
+  partition integer CHECK (partition >= 0),
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  key bytea,
+  value bytea,
+  headers bytea[] CHECK (headers = '{}' OR (array_ndims(headers) = 1 AND array_lower(headers, 1) = 1 AND cardinality(headers) % 2 = 0)),
+  source text
+) WITH (autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1);
+COMMENT ON COLUMN millrace.outbox_0.id IS 'In the order of writing: after the lock on the row that the message is about.';
+COMMENT ON COLUMN millrace.outbox_0.xid IS 'Transaction that produced it.';
+COMMENT ON COLUMN millrace.outbox_0."timestamp" IS 'Timestamp of the message.';
+COMMENT ON COLUMN millrace.outbox_0.owner IS 'Role that produced it.';
+COMMENT ON COLUMN millrace.outbox_0.partition IS 'NULL: the key decides.';
+COMMENT ON COLUMN millrace.outbox_0.value IS 'NULL: a tombstone.';
+COMMENT ON COLUMN millrace.outbox_0.headers IS 'name, value, name, value, ...';
+COMMENT ON COLUMN millrace.outbox_0.source IS 'Relation whose trigger produced it, if one did.';
+CREATE INDEX ON millrace.outbox_0 (xid, id);
+
+CREATE TABLE millrace.outbox_1 (LIKE millrace.outbox_0 INCLUDING ALL)
+  WITH (autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1);
+CREATE TABLE millrace.outbox_2 (LIKE millrace.outbox_0 INCLUDING ALL)
+  WITH (autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1);
+CREATE TABLE millrace.outbox_3 (LIKE millrace.outbox_0 INCLUDING ALL)
+  WITH (autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1);
+
+CREATE TABLE millrace.outbox_writing (
+  singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  segment smallint NOT NULL CHECK (segment BETWEEN 0 AND 3)
+);
+COMMENT ON TABLE millrace.outbox_writing IS 'The segment of the outbox that is written into now.';
+INSERT INTO millrace.outbox_writing (segment) VALUES (0);
+
+CREATE VIEW millrace.outbox WITH (security_barrier = false) AS
+SELECT 0::smallint AS segment, * FROM millrace.outbox_0
+UNION ALL SELECT 1, * FROM millrace.outbox_1
+UNION ALL SELECT 2, * FROM millrace.outbox_2
+UNION ALL SELECT 3, * FROM millrace.outbox_3;
+COMMENT ON VIEW millrace.outbox IS 'All segments of the outbox. Rows that were sent stay until their segment is truncated. For the role that owns the schema.';
+
+-- Called after writing, in the writer's transaction.
+CREATE FUNCTION millrace.outbox_wake() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+END
+$$;
+COMMENT ON FUNCTION millrace.outbox_wake() IS 'Tells a sleeping daemon that the outbox is written into.';
+
+-- Asked for every row that an ordinary role writes.
+CREATE FUNCTION millrace.admit_message(cluster text, topic text) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM millrace.check_topic(topic);
+  IF NOT millrace.may_produce(cluster, topic) THEN
+    PERFORM millrace.refuse('topic-not-granted',
+      format('topic %s is not granted to role %I for producing', topic, current_user));
+  END IF;
+  RETURN true;
+END
+$$;
+COMMENT ON FUNCTION millrace.admit_message(text, text) IS
+  'True where the current role may produce to the topic of the cluster; an error where not.';
+
+-- Nobody but the daemon's role reads. The rights are to columns, so they allow no LOCK TABLE.
+DO $$
+DECLARE
+  segment text;
+BEGIN
+  FOREACH segment IN ARRAY ARRAY['outbox_0', 'outbox_1', 'outbox_2', 'outbox_3'] LOOP
+    EXECUTE format('COMMENT ON TABLE millrace.%I IS %L', segment, 'A segment of the outbox: messages that transactions produced. Read by the daemon.');
+    EXECUTE format('ALTER TABLE millrace.%I ENABLE ROW LEVEL SECURITY', segment);
+    EXECUTE format('CREATE POLICY produce ON millrace.%I FOR INSERT WITH CHECK (millrace.admit_message(cluster, topic))', segment);
+    EXECUTE format('GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON millrace.%I TO PUBLIC', segment);
+  END LOOP;
+END
+$$;
+GRANT USAGE ON SEQUENCE millrace.outbox_id TO PUBLIC;
+GRANT SELECT ON millrace.outbox_writing TO PUBLIC;
