@@ -33,6 +33,7 @@ $core$;
 
 DO $names$
 DECLARE
+  -- Of the schema and of the extension.
   dialect constant name := 'pipeline_kafka';
   objects constant text[] := ARRAY[
     'FUNCTION pipeline_kafka.add_broker(text)',
@@ -44,6 +45,8 @@ DECLARE
     'FUNCTION pipeline_kafka.consume_begin_stream_partitioned(text, text, text, text, text, integer, integer, integer, bigint, text, integer)',
     'FUNCTION pipeline_kafka.consume_end_stream_partitioned(text)',
     'FUNCTION pipeline_kafka.topic_watermarks(text, integer)',
+    'FUNCTION pipeline_kafka.produce_message(text, bytea, integer, bytea)',
+    'FUNCTION pipeline_kafka.emit_tuple()',
     'FUNCTION pipeline_kafka.change_broker()',
     'VIEW pipeline_kafka.consumers',
     'VIEW pipeline_kafka.brokers',
@@ -198,6 +201,60 @@ AS $$
 $$;
 COMMENT ON FUNCTION pipeline_kafka.topic_watermarks(text, integer) IS
   'First offset and the offset after the last message of a partition (NULL: of each), as a daemon last saw them.';
+
+CREATE OR REPLACE FUNCTION pipeline_kafka.produce_message(
+  topic text, message bytea, partition integer DEFAULT NULL, key bytea DEFAULT NULL
+) RETURNS text
+LANGUAGE sql
+AS $$
+  SELECT CASE WHEN millrace.write_message(topic, message, key, partition, NULL, 'default', NULL, NULL) IS NOT NULL
+    THEN 'success'::pg_catalog.text END
+$$;
+COMMENT ON FUNCTION pipeline_kafka.produce_message(text, bytea, integer, bytea) IS
+  'Sends a message to a topic when the transaction commits.';
+
+-- Runs as the role that writes the row: what a row looks like as JSON can be code of whoever made its types.
+CREATE OR REPLACE FUNCTION pipeline_kafka.emit_tuple() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  tuple json;
+  partition integer;
+  query text := millrace.row_query(TG_RELID);
+BEGIN
+  IF TG_WHEN <> 'AFTER' OR TG_LEVEL <> 'ROW' OR TG_OP NOT IN ('INSERT', 'UPDATE') THEN
+    PERFORM millrace.refuse('trigger-misused',
+      format('emit_tuple is for AFTER INSERT OR UPDATE triggers FOR EACH ROW; trigger %I is %s %s FOR EACH %s',
+        TG_NAME, TG_WHEN, TG_OP, TG_LEVEL));
+  ELSIF TG_NARGS NOT BETWEEN 1 AND 3 THEN
+    PERFORM millrace.refuse('trigger-misused',
+      format('emit_tuple takes a topic, a partition and a key column, of which one to three are given; trigger %I gives %s arguments',
+        TG_NAME, TG_NARGS));
+  END IF;
+  IF TG_NARGS > 1 AND TG_ARGV[1] <> '-1' THEN
+    IF TG_ARGV[1] !~ '^[0-9]{1,10}$' OR TG_ARGV[1]::bigint > 2147483647 THEN
+      PERFORM millrace.refuse('partition-invalid', format('there is no partition %L', left(TG_ARGV[1], 64)));
+    END IF;
+    partition := TG_ARGV[1];
+  END IF;
+  IF query IS NULL THEN
+    tuple := row_to_json(NEW);
+  ELSE
+    EXECUTE query INTO tuple USING NEW;
+  END IF;
+  IF TG_NARGS > 2 AND tuple -> TG_ARGV[2] IS NULL THEN
+    PERFORM millrace.refuse('column-missing',
+      format('%I.%I has no column %I for the key', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[2]));
+  END IF;
+  PERFORM millrace.write_message(TG_ARGV[0], convert_to(tuple::text, 'UTF8'),
+    CASE WHEN TG_NARGS > 2 THEN convert_to(tuple ->> TG_ARGV[2], 'UTF8') END,
+    partition, NULL, 'default', NULL, format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME));
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pipeline_kafka.emit_tuple() IS
+  'Trigger function (topic, partition, key): sends each new row as JSON. AFTER INSERT OR UPDATE, FOR EACH ROW.';
 
 -- The name of a relation is shown as the reader's search_path needs it, which is mostly as it was given.
 CREATE OR REPLACE VIEW pipeline_kafka.consumers WITH (security_barrier = true) AS

@@ -257,15 +257,12 @@ CREATE TABLE millrace.outbox_0 (
   key bytea,
   value bytea,
   headers bytea[],
-  source text,
-  CHECK (((headers = '{}'::bytea[]) OR ((array_ndims(headers) = 1) AND (array_lower(headers, 1) = 1) AND ((cardinality(headers) % 2) = 0)))),
-  CHECK ((isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)))),
-  CHECK ((partition >= 0))
+  source text
 ) WITH (autovacuum_vacuum_insert_threshold=-1);
 CREATE INDEX outbox_0_xid_id_idx ON millrace.outbox_0 USING btree (xid, id);
 ALTER TABLE millrace.outbox_0 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_0 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic));
+  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
 GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_0 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_0 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_0.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -288,15 +285,12 @@ CREATE TABLE millrace.outbox_1 (
   key bytea,
   value bytea,
   headers bytea[],
-  source text,
-  CHECK (((headers = '{}'::bytea[]) OR ((array_ndims(headers) = 1) AND (array_lower(headers, 1) = 1) AND ((cardinality(headers) % 2) = 0)))),
-  CHECK ((isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)))),
-  CHECK ((partition >= 0))
+  source text
 ) WITH (autovacuum_vacuum_insert_threshold=-1);
 CREATE INDEX outbox_1_xid_id_idx ON millrace.outbox_1 USING btree (xid, id);
 ALTER TABLE millrace.outbox_1 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_1 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic));
+  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
 GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_1 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_1 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_1.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -319,15 +313,12 @@ CREATE TABLE millrace.outbox_2 (
   key bytea,
   value bytea,
   headers bytea[],
-  source text,
-  CHECK (((headers = '{}'::bytea[]) OR ((array_ndims(headers) = 1) AND (array_lower(headers, 1) = 1) AND ((cardinality(headers) % 2) = 0)))),
-  CHECK ((isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)))),
-  CHECK ((partition >= 0))
+  source text
 ) WITH (autovacuum_vacuum_insert_threshold=-1);
 CREATE INDEX outbox_2_xid_id_idx ON millrace.outbox_2 USING btree (xid, id);
 ALTER TABLE millrace.outbox_2 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_2 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic));
+  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
 GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_2 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_2 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_2.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -350,15 +341,12 @@ CREATE TABLE millrace.outbox_3 (
   key bytea,
   value bytea,
   headers bytea[],
-  source text,
-  CHECK (((headers = '{}'::bytea[]) OR ((array_ndims(headers) = 1) AND (array_lower(headers, 1) = 1) AND ((cardinality(headers) % 2) = 0)))),
-  CHECK ((isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)))),
-  CHECK ((partition >= 0))
+  source text
 ) WITH (autovacuum_vacuum_insert_threshold=-1);
 CREATE INDEX outbox_3_xid_id_idx ON millrace.outbox_3 USING btree (xid, id);
 ALTER TABLE millrace.outbox_3 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_3 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic));
+  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
 GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_3 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_3 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_3.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -1030,13 +1018,16 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text[]) TO PUBLIC;
 COMMENT ON FUNCTION millrace.add_cluster(text,text[]) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
 
-CREATE OR REPLACE FUNCTION millrace.admit_message(cluster text, topic text)
+CREATE OR REPLACE FUNCTION millrace.admit_message(cluster text, topic text, partition integer, headers bytea[], "timestamp" timestamp with time zone)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  PERFORM millrace.check_topic(topic);
+  PERFORM millrace.check_message(topic, partition, "timestamp");
+  IF headers <> '{}' AND (array_ndims(headers) <> 1 OR array_lower(headers, 1) <> 1 OR cardinality(headers) % 2 <> 0) THEN
+    PERFORM millrace.refuse('headers-invalid', 'headers are name, value, name, value, ...');
+  END IF;
   IF NOT millrace.may_produce(cluster, topic) THEN
     PERFORM millrace.refuse('topic-not-granted',
       format('topic %s is not granted to role %I for producing', topic, current_user));
@@ -1045,8 +1036,8 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.admit_message(text,text) TO PUBLIC;
-COMMENT ON FUNCTION millrace.admit_message(text,text) IS 'True where the current role may produce to the topic of the cluster; an error where not.';
+GRANT EXECUTE ON FUNCTION millrace.admit_message(text,text,integer,bytea[],timestamp with time zone) TO PUBLIC;
+COMMENT ON FUNCTION millrace.admit_message(text,text,integer,bytea[],timestamp with time zone) IS 'True where the current role may produce such a message; an error where not.';
 
 CREATE OR REPLACE FUNCTION millrace.adopt(is_clone boolean, keep_running boolean DEFAULT false)
  RETURNS void
@@ -1540,6 +1531,25 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_insert(text,text,regrole) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.check_message(topic text, partition integer, "timestamp" timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM millrace.check_topic(topic);
+  IF partition < 0 THEN
+    PERFORM millrace.refuse('partition-invalid', format('there is no partition %s', partition));
+  END IF;
+  IF "timestamp" < to_timestamp(0) OR NOT isfinite("timestamp") THEN
+    PERFORM millrace.refuse('timestamp-invalid', format('a message cannot have the timestamp %s', "timestamp"));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_message(text,integer,timestamp with time zone) TO PUBLIC;
+COMMENT ON FUNCTION millrace.check_message(text,integer,timestamp with time zone) IS 'Refuses what could never be sent.';
+
 CREATE OR REPLACE FUNCTION millrace.check_options(c millrace.consumer)
  RETURNS void
  LANGUAGE plpgsql
@@ -1818,7 +1828,8 @@ AS $function$
 BEGIN
   IF topic IS NULL THEN
     PERFORM millrace.refuse('topic-invalid', 'a topic is needed, not NULL');
-  ELSIF topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+  -- Without {1,249}, which is a large automaton.
+  ELSIF topic ~ '[^a-zA-Z0-9._-]' OR length(topic) NOT BETWEEN 1 AND 249 OR topic IN ('.', '..') THEN
     PERFORM millrace.refuse('topic-invalid', format('%L is no name of a Kafka topic', left(topic, 249)));
   END IF;
 END
@@ -2565,6 +2576,67 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.grantee(text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.header_bytes(item jsonb, text_member text, hex_member text)
+ RETURNS bytea
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  member text := CASE WHEN item ? hex_member THEN hex_member ELSE text_member END;
+BEGIN
+  IF jsonb_typeof(item -> member) IN ('object', 'array') THEN
+    PERFORM millrace.refuse('headers-invalid', format('%s of a header is an %s', member, jsonb_typeof(item -> member)));
+  ELSIF member = text_member THEN
+    RETURN convert_to(item ->> member, 'UTF8');
+  ELSIF item ->> member !~ '^([0-9A-Fa-f]{2})*$' THEN
+    PERFORM millrace.refuse('headers-invalid', format('%s of a header is no hexadecimal number', member));
+  END IF;
+  RETURN decode(item ->> member, 'hex');
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.header_bytes(jsonb,text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.header_list(headers jsonb)
+ RETURNS bytea[]
+ LANGUAGE plpgsql
+ STABLE STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  items jsonb;
+  item jsonb;
+  name bytea;
+  list bytea[] := '{}';
+BEGIN
+  IF jsonb_typeof(headers) = 'object' THEN
+    items := coalesce((SELECT jsonb_agg(jsonb_build_object('name', h.key, 'value', h.value)) FROM jsonb_each(headers) AS h), '[]');
+  ELSIF jsonb_typeof(headers) = 'array' THEN
+    items := headers;
+  ELSE
+    PERFORM millrace.refuse('headers-invalid', format('headers are an object or an array, not a %s', jsonb_typeof(headers)));
+  END IF;
+  FOR item IN SELECT e.value FROM jsonb_array_elements(items) AS e LOOP
+    IF jsonb_typeof(item) <> 'object' OR (item ? 'name') = (item ? 'name_hex') OR (item ? 'value') = (item ? 'hex')
+      OR item - '{name,name_hex,value,hex}'::text[] <> '{}'
+    THEN
+      PERFORM millrace.refuse('headers-invalid', 'a header of an array needs a name and a value');
+    END IF;
+    name := millrace.header_bytes(item, 'name', 'name_hex');
+    IF name IS NULL THEN
+      PERFORM millrace.refuse('headers-invalid', 'the name of a header is null');
+    ELSIF name = 'millrace-id'::bytea THEN
+      PERFORM millrace.refuse('headers-invalid', 'the header millrace-id is the daemon''s');
+    END IF;
+    list := list || name || millrace.header_bytes(item, 'value', 'hex');
+  END LOOP;
+  RETURN nullif(list, '{}');
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.header_list(jsonb) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.identity(OUT system_identifier text, OUT timeline integer, OUT database text, OUT database_oid oid)
  RETURNS record
  LANGUAGE plpgsql
@@ -3100,6 +3172,49 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.pause(bigint) TO PUBLIC;
 COMMENT ON FUNCTION millrace.pause(bigint) IS 'Stops a consumer; its position is kept.';
 
+CREATE OR REPLACE FUNCTION millrace.produce(topic text, value bytea, key bytea DEFAULT NULL::bytea, partition integer DEFAULT NULL::integer, headers jsonb DEFAULT NULL::jsonb, cluster text DEFAULT NULL::text, "timestamp" timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+  SELECT millrace.write_message(topic, value, key, partition, millrace.header_list(headers), cluster, "timestamp", NULL)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.produce(text,bytea,bytea,integer,jsonb,text,timestamp with time zone) TO PUBLIC;
+COMMENT ON FUNCTION millrace.produce(text,bytea,bytea,integer,jsonb,text,timestamp with time zone) IS 'Sends a message to a topic when the transaction commits; returns its number in the outbox.';
+
+CREATE OR REPLACE FUNCTION millrace.produce(topic text, value bytea, key text, partition integer DEFAULT NULL::integer, headers jsonb DEFAULT NULL::jsonb, cluster text DEFAULT NULL::text, "timestamp" timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+  SELECT millrace.write_message(topic, value, pg_catalog.convert_to(key, 'UTF8'), partition,
+    millrace.header_list(headers), cluster, "timestamp", NULL)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.produce(text,bytea,text,integer,jsonb,text,timestamp with time zone) TO PUBLIC;
+COMMENT ON FUNCTION millrace.produce(text,bytea,text,integer,jsonb,text,timestamp with time zone) IS 'Sends a message to a topic when the transaction commits; returns its number in the outbox.';
+
+CREATE OR REPLACE FUNCTION millrace.produce(topic text, value text, key bytea, partition integer DEFAULT NULL::integer, headers jsonb DEFAULT NULL::jsonb, cluster text DEFAULT NULL::text, "timestamp" timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+  SELECT millrace.write_message(topic, pg_catalog.convert_to(value, 'UTF8'), key, partition,
+    millrace.header_list(headers), cluster, "timestamp", NULL)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.produce(text,text,bytea,integer,jsonb,text,timestamp with time zone) TO PUBLIC;
+COMMENT ON FUNCTION millrace.produce(text,text,bytea,integer,jsonb,text,timestamp with time zone) IS 'Sends a message to a topic when the transaction commits; returns its number in the outbox.';
+
+CREATE OR REPLACE FUNCTION millrace.produce(topic text, value text, key text DEFAULT NULL::text, partition integer DEFAULT NULL::integer, headers jsonb DEFAULT NULL::jsonb, cluster text DEFAULT NULL::text, "timestamp" timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+  SELECT millrace.write_message(topic, pg_catalog.convert_to(value, 'UTF8'), pg_catalog.convert_to(key, 'UTF8'),
+    partition, millrace.header_list(headers), cluster, "timestamp", NULL)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.produce(text,text,text,integer,jsonb,text,timestamp with time zone) TO PUBLIC;
+COMMENT ON FUNCTION millrace.produce(text,text,text,integer,jsonb,text,timestamp with time zone) IS 'Sends a message to a topic when the transaction commits; returns its number in the outbox.';
+
 CREATE OR REPLACE FUNCTION millrace.readable(bytes bytea)
  RETURNS text
  LANGUAGE plpgsql
@@ -3177,6 +3292,14 @@ BEGIN
       'An administrator can run: SELECT millrace.grant_topic(topic, role), for producing with action := ''produce''.'),
     ('code: action-invalid', '22023',
       'consume or produce.'),
+    ('code: partition-invalid', '22023',
+      'A partition has a number from 0. Without one, the key decides: NULL, in arguments of a trigger ''-1''.'),
+    ('code: headers-invalid', '22023',
+      'An object {"name": "value"}, or an array of {"name": ..., "value": ...}, where name_hex and hex stand for bytes. millrace-id is no name for a header of yours.'),
+    ('code: timestamp-invalid', '22023',
+      'A time from 1970 on; NULL: now.'),
+    ('code: trigger-misused', '39P01',
+      'CREATE TRIGGER ... AFTER INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION pipeline_kafka.emit_tuple(''topic'', ''partition'', ''key''); partition and key may be left out, -1 is no partition.'),
     ('code: admin-required', '42501',
       'Superusers may do this, and members of role millrace_admin or of the role that owns schema millrace.'),
     ('code: role-missing', '42704',
@@ -3510,6 +3633,28 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.route(text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.row_query(relation oid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attnum > 0 AND a.attgenerated = 'v') THEN
+    RETURN NULL;
+  END IF;
+  RETURN (
+    SELECT format('SELECT row_to_json(r) FROM (SELECT %s FROM (SELECT ($1::%s).*) AS t) AS r',
+      string_agg(CASE WHEN a.attgenerated = 'v' THEN format('%s AS %I', pg_get_expr(d.adbin, d.adrelid), a.attname)
+        ELSE quote_ident(a.attname) END, ', ' ORDER BY a.attnum), relation::regclass)
+    FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.row_query(oid) TO PUBLIC;
+COMMENT ON FUNCTION millrace.row_query(oid) IS 'The query that makes JSON of a trigger''s row, $1, where the relation has virtual generated columns; NULL: row_to_json does.';
 
 CREATE OR REPLACE FUNCTION millrace.seek(consumer bigint, "offset" bigint, partition integer DEFAULT NULL::integer)
  RETURNS void
@@ -4291,6 +4436,51 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.warn_without_daemon() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.write_message(topic text, value bytea, key bytea, partition integer, headers bytea[], cluster text, "timestamp" timestamp with time zone, source text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  at timestamptz := coalesce("timestamp", clock_timestamp());
+  into_cluster text;
+BEGIN
+  PERFORM millrace.check_message(topic, partition, at);
+  SELECT b.cluster INTO into_cluster FROM millrace.broker AS b
+  WHERE b.cluster = coalesce(write_message.cluster, millrace.given_cluster(NULL)) LIMIT 1;
+  IF NOT FOUND THEN
+    IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = write_message.cluster) THEN
+      PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(cluster, 64)));
+    END IF;
+    PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', cluster));
+  END IF;
+  CASE (SELECT w.segment FROM millrace.outbox_writing AS w)
+    WHEN 0 THEN
+      INSERT INTO millrace.outbox_0 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
+        write_message.headers, write_message.source);
+    WHEN 1 THEN
+      INSERT INTO millrace.outbox_1 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
+        write_message.headers, write_message.source);
+    WHEN 2 THEN
+      INSERT INTO millrace.outbox_2 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
+        write_message.headers, write_message.source);
+    WHEN 3 THEN
+      INSERT INTO millrace.outbox_3 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
+        write_message.headers, write_message.source);
+  END CASE;
+  PERFORM millrace.outbox_wake();
+  -- Of this session, so the number that the row took; RETURNING would need the right to read rows.
+  RETURN currval('millrace.outbox_id');
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.write_message(text,bytea,bytea,integer,bytea[],text,timestamp with time zone,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.write_message(text,bytea,bytea,integer,bytea[],text,timestamp with time zone,text) IS 'Writes a message into the outbox; returns its number. millrace.produce calls it.';
 
 CREATE OR REPLACE FUNCTION millrace.written_relations(target oid)
  RETURNS SETOF oid

@@ -30,7 +30,8 @@ $core$;
 
 DO $names$
 DECLARE
-  dialect constant name := '{{name}}';
+  -- Of the schema and of the extension.
+  dialect constant name := '{{extension}}';
   objects constant text[] := ARRAY[
     {{objects}}];
   object text;

@@ -34,7 +34,7 @@ export async function uninstall(args: string[], env: NodeJS.ProcessEnv): Promise
     }
     for (const { name, how, keptSchema } of removed.dialects) {
       print(`dialect ${name}: removed${how === 'extension' ? ' (it was an extension)' : ''}`)
-      if (keptSchema) print(`schema ${name}: kept, it holds objects of yours`)
+      if (keptSchema !== null) print(`schema ${keptSchema}: kept, it holds objects of yours`)
     }
     print(`schema millrace: removed (consumers: ${removed.consumers}, brokers: ${removed.brokers})`)
     if (removed.kept) print('schema millrace: kept, it holds objects of yours')

@@ -2,18 +2,19 @@
 // again and removing it lose nothing.
 
 import type pg from 'pg'
+import { identifier } from './literal.ts'
 import { becomeOwner, changing, dropIfEmpty } from './schema.ts'
-import { dialectNames, readDialect } from './sql-folder.ts'
+import { type Dialect, dialectNames, readDialect } from './sql-folder.ts'
 
 export type DialectChange = 'installed' | 'renewed' | 'extension'
 
 /** @throws MillraceError database-refused */
 export async function installDialect(client: pg.ClientBase, name: string): Promise<DialectChange> {
   return changing(client, async ({ owner }) => {
-    if (await isExtension(client, name)) return 'extension'
     const dialect = readDialect(name)
+    if (await isExtension(client, dialect)) return 'extension'
     await becomeOwner(client, owner)
-    const before = await installedObjects(client, name, owner)
+    const before = await installedObjects(client, dialect, owner)
     await client.query(dialect.sql)
     return before.length === 0 ? 'installed' : 'renewed'
   })
@@ -22,41 +23,61 @@ export async function installDialect(client: pg.ClientBase, name: string): Promi
 export interface RemovedDialect {
   name: string
   how: 'extension' | 'objects'
-  /** Something of a user's is in the dialect's schema. */
-  keptSchema: boolean
+  /** The dialect's schema, where something of a user's is in it. */
+  keptSchema: string | null
 }
 
 /** Inside the transaction that removes the core. */
 export async function removeDialects(client: pg.ClientBase, owner: string): Promise<RemovedDialect[]> {
   const removed: RemovedDialect[] = []
+  const dialects = dialectNames().map(readDialect)
   // An extension may belong to the role that connected, so extensions go before the role is changed.
-  const extensions = new Set<string>()
-  for (const name of dialectNames()) {
-    if (!(await isExtension(client, name))) continue
-    await client.query(`DROP EXTENSION ${name}`)
-    extensions.add(name)
+  const extensions = new Set<Dialect>()
+  for (const dialect of dialects) {
+    if (!(await isExtension(client, dialect))) continue
+    await client.query(`DROP EXTENSION ${identifier(dialect.extension)}`)
+    extensions.add(dialect)
   }
   await becomeOwner(client, owner)
-  for (const name of dialectNames()) {
-    const present = await installedObjects(client, name, owner)
+  for (const dialect of dialects) {
+    const present = await installedObjects(client, dialect, owner)
     for (const object of present.reverse()) await client.query(`DROP ${object}`)
     // DROP EXTENSION leaves the schema behind, so an empty one may be all there is.
-    const keptSchema = !(await dropIfEmpty(client, name))
-    if (present.length > 0 || extensions.has(name))
-      removed.push({ name, how: extensions.has(name) ? 'extension' : 'objects', keptSchema })
+    const kept =
+      (await ownsSchema(client, dialect.extension)) && !(await dropIfEmpty(client, dialect.extension))
+    const keptSchema = kept ? dialect.extension : null
+    const how = extensions.has(dialect) ? 'extension' : 'objects'
+    if (present.length > 0 || how === 'extension') removed.push({ name: dialect.name, how, keptSchema })
   }
   return removed
 }
 
-async function isExtension(client: pg.ClientBase, name: string): Promise<boolean> {
-  const { rowCount } = await client.query('SELECT FROM pg_catalog.pg_extension WHERE extname = $1', [name])
+/** The project that a dialect stands in for had an extension of the same name, without that function. */
+async function isExtension(client: pg.ClientBase, { extension }: Dialect): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_depend AS d
+       ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = e.oid
+         AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e'
+       JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
+     WHERE e.extname = $1 AND p.proname = 'change_broker'`,
+    [extension],
+  )
+  return rowCount === 1
+}
+
+async function ownsSchema(client: pg.ClientBase, schema: string): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM pg_catalog.pg_namespace
+     WHERE nspname = $1 AND pg_catalog.pg_get_userbyid(nspowner) = current_user`,
+    [schema],
+  )
   return rowCount === 1
 }
 
 /** The dialect's objects, in the order in which they were made; none when what has their names is somebody else's. */
 async function installedObjects(
   client: pg.ClientBase,
-  name: string,
+  dialect: Dialect,
   owner: string | null,
 ): Promise<string[]> {
   const { rows } = await client.query<{ object: string }>(
@@ -69,8 +90,8 @@ async function installedObjects(
        ELSE (SELECT relowner FROM pg_catalog.pg_class
          WHERE oid = pg_catalog.to_regclass(pg_catalog.substr(object, 6))) END
      ORDER BY place`,
-    [readDialect(name).objects, owner, name],
+    [dialect.objects, owner, dialect.extension],
   )
   const objects = rows.map(({ object }) => object)
-  return objects.some((object) => object.includes(` ${name}.`)) ? objects : []
+  return objects.some((object) => object.includes(` ${dialect.extension}.`)) ? objects : []
 }

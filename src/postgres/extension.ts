@@ -11,8 +11,8 @@ export interface ExtensionFile {
 
 export function extensionFiles(names: readonly string[] = dialectNames()): ExtensionFile[] {
   return names.map(readDialect).flatMap((dialect) => [
-    { name: `${dialect.name}.control`, text: control(dialect) },
-    { name: `${dialect.name}--${dialect.version}.sql`, text: script(dialect) },
+    { name: `${dialect.extension}.control`, text: control(dialect) },
+    { name: `${dialect.extension}--${dialect.version}.sql`, text: script(dialect) },
   ])
 }
 
@@ -32,19 +32,19 @@ export async function writeExtensionFiles(folder: string, names?: readonly strin
 }
 
 // No superuser: the script runs with the rights of whoever creates the extension, and the objects are theirs.
-function control({ name, version, comment }: Dialect): string {
+function control({ extension, version, comment }: Dialect): string {
   return `# Made by scripts/build-extension.ts from sql/dialects.
 comment = '${comment}'
 default_version = '${version}'
-schema = ${name}
+schema = ${extension}
 relocatable = false
 superuser = false
 `
 }
 
-function script({ name, sql }: Dialect): string {
+function script({ extension, sql }: Dialect): string {
   return `-- Made by scripts/build-extension.ts from sql/dialects.
-\\echo Use "CREATE EXTENSION ${name}" to load this file. \\quit
+\\echo Use "CREATE EXTENSION ${extension}" to load this file. \\quit
 
 ${sql}`
 }

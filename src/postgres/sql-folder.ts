@@ -26,6 +26,8 @@ export function readMigrations(): Migration[] {
 
 export interface Dialect {
   name: string
+  /** Also the schema's name; the dialect's own where its manifest gives no other. */
+  extension: string
   /** Of the extension. */
   version: string
   comment: string
@@ -46,9 +48,10 @@ export function dialectNames(): string[] {
 
 export function readDialect(name: string): Dialect {
   const read = (file: string): string => readFileSync(new URL(`dialects/${file}`, folder), 'utf8')
-  const manifest: Omit<Dialect, 'name' | 'sql'> = JSON.parse(read(`${name}.json`))
+  const manifest: Omit<Dialect, 'name' | 'sql'> = { extension: name, ...JSON.parse(read(`${name}.json`)) }
   const facts: Record<string, string> = {
     name,
+    extension: manifest.extension,
     needed: String(manifest.needs),
     objects: manifest.objects.map((object) => `'${object}'`).join(',\n    '),
   }

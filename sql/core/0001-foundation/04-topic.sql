@@ -7,7 +7,8 @@ AS $$
 BEGIN
   IF topic IS NULL THEN
     PERFORM millrace.refuse('topic-invalid', 'a topic is needed, not NULL');
-  ELSIF topic !~ '^[a-zA-Z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+  -- Without {1,249}, which is a large automaton.
+  ELSIF topic ~ '[^a-zA-Z0-9._-]' OR length(topic) NOT BETWEEN 1 AND 249 OR topic IN ('.', '..') THEN
     PERFORM millrace.refuse('topic-invalid', format('%L is no name of a Kafka topic', left(topic, 249)));
   END IF;
 END

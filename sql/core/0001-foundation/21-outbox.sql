@@ -8,18 +8,19 @@
 CREATE SEQUENCE millrace.outbox_id AS bigint CACHE 1;
 COMMENT ON SEQUENCE millrace.outbox_id IS 'Numbers of the rows of the outbox.';
 
--- An ordinary role may give the columns from partition to source; the others are what they are.
+-- An ordinary role may give neither id, xid nor owner. There are no CHECK constraints, because each statement would read them
+-- anew; what they would say is in millrace.admit_message.
 CREATE TABLE millrace.outbox_0 (
   id bigint NOT NULL DEFAULT nextval('millrace.outbox_id'),
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-  "timestamp" timestamptz NOT NULL DEFAULT clock_timestamp() CHECK (isfinite("timestamp") AND "timestamp" >= to_timestamp(0)),
+  "timestamp" timestamptz NOT NULL DEFAULT clock_timestamp(),
   owner regrole NOT NULL DEFAULT quote_ident(CURRENT_USER::text)::regrole,
-  partition integer CHECK (partition >= 0),
+  partition integer,
   cluster text NOT NULL,
   topic text NOT NULL,
   key bytea,
   value bytea,
-  headers bytea[] CHECK (headers = '{}' OR (array_ndims(headers) = 1 AND array_lower(headers, 1) = 1 AND cardinality(headers) % 2 = 0)),
+  headers bytea[],
   source text
 ) WITH (autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1);
 COMMENT ON COLUMN millrace.outbox_0.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -53,6 +54,22 @@ UNION ALL SELECT 2, * FROM millrace.outbox_2
 UNION ALL SELECT 3, * FROM millrace.outbox_3;
 COMMENT ON VIEW millrace.outbox IS 'All segments of the outbox. Rows that were sent stay until their segment is truncated. For the role that owns the schema.';
 
+CREATE FUNCTION millrace.check_message(topic text, partition integer, "timestamp" timestamptz) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM millrace.check_topic(topic);
+  IF partition < 0 THEN
+    PERFORM millrace.refuse('partition-invalid', format('there is no partition %s', partition));
+  END IF;
+  IF "timestamp" < to_timestamp(0) OR NOT isfinite("timestamp") THEN
+    PERFORM millrace.refuse('timestamp-invalid', format('a message cannot have the timestamp %s', "timestamp"));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION millrace.check_message(text, integer, timestamptz) IS 'Refuses what could never be sent.';
+
 -- Called after writing, in the writer's transaction.
 CREATE FUNCTION millrace.outbox_wake() RETURNS void
 LANGUAGE plpgsql
@@ -63,13 +80,18 @@ END
 $$;
 COMMENT ON FUNCTION millrace.outbox_wake() IS 'Tells a sleeping daemon that the outbox is written into.';
 
--- Asked for every row that an ordinary role writes.
-CREATE FUNCTION millrace.admit_message(cluster text, topic text) RETURNS boolean
+-- Asked for every row that an ordinary role writes, however it writes it.
+CREATE FUNCTION millrace.admit_message(
+  cluster text, topic text, partition integer, headers bytea[], "timestamp" timestamptz
+) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  PERFORM millrace.check_topic(topic);
+  PERFORM millrace.check_message(topic, partition, "timestamp");
+  IF headers <> '{}' AND (array_ndims(headers) <> 1 OR array_lower(headers, 1) <> 1 OR cardinality(headers) % 2 <> 0) THEN
+    PERFORM millrace.refuse('headers-invalid', 'headers are name, value, name, value, ...');
+  END IF;
   IF NOT millrace.may_produce(cluster, topic) THEN
     PERFORM millrace.refuse('topic-not-granted',
       format('topic %s is not granted to role %I for producing', topic, current_user));
@@ -77,8 +99,8 @@ BEGIN
   RETURN true;
 END
 $$;
-COMMENT ON FUNCTION millrace.admit_message(text, text) IS
-  'True where the current role may produce to the topic of the cluster; an error where not.';
+COMMENT ON FUNCTION millrace.admit_message(text, text, integer, bytea[], timestamptz) IS
+  'True where the current role may produce such a message; an error where not.';
 
 -- Nobody but the daemon's role reads. The rights are to columns, so they allow no LOCK TABLE.
 DO $$
@@ -88,7 +110,7 @@ BEGIN
   FOREACH segment IN ARRAY ARRAY['outbox_0', 'outbox_1', 'outbox_2', 'outbox_3'] LOOP
     EXECUTE format('COMMENT ON TABLE millrace.%I IS %L', segment, 'A segment of the outbox: messages that transactions produced. Read by the daemon.');
     EXECUTE format('ALTER TABLE millrace.%I ENABLE ROW LEVEL SECURITY', segment);
-    EXECUTE format('CREATE POLICY produce ON millrace.%I FOR INSERT WITH CHECK (millrace.admit_message(cluster, topic))', segment);
+    EXECUTE format('CREATE POLICY produce ON millrace.%I FOR INSERT WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"))', segment);
     EXECUTE format('GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON millrace.%I TO PUBLIC', segment);
   END LOOP;
 END
