@@ -36,8 +36,8 @@ DECLARE
   -- Of the schema and of the extension.
   dialect constant name := 'kafka';
   objects constant text[] := ARRAY[
-    'VIEW kafka.broker',
     'FUNCTION kafka.change_broker()',
+    'VIEW kafka.broker',
     'FUNCTION kafka.produce(character varying, character varying)',
     'FUNCTION kafka.close()'];
   object text;

@@ -262,7 +262,13 @@ CREATE TABLE millrace.outbox_0 (
 CREATE INDEX outbox_0_xid_id_idx ON millrace.outbox_0 USING btree (xid, id);
 ALTER TABLE millrace.outbox_0 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_0 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
+  WITH CHECK (
+CASE
+    WHEN ((headers IS NULL) AND (partition IS NULL) AND (topic ~ '^[a-zA-Z0-9._-]+$'::text) AND (topic <> ALL (ARRAY['.'::text, '..'::text])) AND (length(topic) <= 249) AND isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)) AND (EXISTS ( SELECT
+       FROM millrace.topic_grant g
+      WHERE ((g.cluster = outbox_0.cluster) AND (g.topic = ANY (ARRAY[outbox_0.topic, '*'::text])) AND (g.action = 'produce'::text) AND (((g.grantee)::oid = (0)::oid) OR pg_has_role((g.grantee)::oid, 'USAGE'::text)))))) THEN true
+    ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+END);
 GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_0 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_0 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_0.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -290,7 +296,13 @@ CREATE TABLE millrace.outbox_1 (
 CREATE INDEX outbox_1_xid_id_idx ON millrace.outbox_1 USING btree (xid, id);
 ALTER TABLE millrace.outbox_1 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_1 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
+  WITH CHECK (
+CASE
+    WHEN ((headers IS NULL) AND (partition IS NULL) AND (topic ~ '^[a-zA-Z0-9._-]+$'::text) AND (topic <> ALL (ARRAY['.'::text, '..'::text])) AND (length(topic) <= 249) AND isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)) AND (EXISTS ( SELECT
+       FROM millrace.topic_grant g
+      WHERE ((g.cluster = outbox_1.cluster) AND (g.topic = ANY (ARRAY[outbox_1.topic, '*'::text])) AND (g.action = 'produce'::text) AND (((g.grantee)::oid = (0)::oid) OR pg_has_role((g.grantee)::oid, 'USAGE'::text)))))) THEN true
+    ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+END);
 GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_1 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_1 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_1.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -318,7 +330,13 @@ CREATE TABLE millrace.outbox_2 (
 CREATE INDEX outbox_2_xid_id_idx ON millrace.outbox_2 USING btree (xid, id);
 ALTER TABLE millrace.outbox_2 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_2 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
+  WITH CHECK (
+CASE
+    WHEN ((headers IS NULL) AND (partition IS NULL) AND (topic ~ '^[a-zA-Z0-9._-]+$'::text) AND (topic <> ALL (ARRAY['.'::text, '..'::text])) AND (length(topic) <= 249) AND isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)) AND (EXISTS ( SELECT
+       FROM millrace.topic_grant g
+      WHERE ((g.cluster = outbox_2.cluster) AND (g.topic = ANY (ARRAY[outbox_2.topic, '*'::text])) AND (g.action = 'produce'::text) AND (((g.grantee)::oid = (0)::oid) OR pg_has_role((g.grantee)::oid, 'USAGE'::text)))))) THEN true
+    ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+END);
 GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_2 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_2 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_2.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -346,7 +364,13 @@ CREATE TABLE millrace.outbox_3 (
 CREATE INDEX outbox_3_xid_id_idx ON millrace.outbox_3 USING btree (xid, id);
 ALTER TABLE millrace.outbox_3 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_3 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
+  WITH CHECK (
+CASE
+    WHEN ((headers IS NULL) AND (partition IS NULL) AND (topic ~ '^[a-zA-Z0-9._-]+$'::text) AND (topic <> ALL (ARRAY['.'::text, '..'::text])) AND (length(topic) <= 249) AND isfinite("timestamp") AND ("timestamp" >= to_timestamp((0)::double precision)) AND (EXISTS ( SELECT
+       FROM millrace.topic_grant g
+      WHERE ((g.cluster = outbox_3.cluster) AND (g.topic = ANY (ARRAY[outbox_3.topic, '*'::text])) AND (g.action = 'produce'::text) AND (((g.grantee)::oid = (0)::oid) OR pg_has_role((g.grantee)::oid, 'USAGE'::text)))))) THEN true
+    ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+END);
 GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_3 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_3 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_3.id IS 'In the order of writing: after the lock on the row that the message is about.';
@@ -4444,16 +4468,28 @@ CREATE OR REPLACE FUNCTION millrace.write_message(topic text, value bytea, key b
 AS $function$
 DECLARE
   at timestamptz := coalesce("timestamp", clock_timestamp());
-  into_cluster text;
+  into_cluster text := cluster;
+  another text;
 BEGIN
-  PERFORM millrace.check_message(topic, partition, at);
-  SELECT b.cluster INTO into_cluster FROM millrace.broker AS b
-  WHERE b.cluster = coalesce(write_message.cluster, millrace.given_cluster(NULL)) LIMIT 1;
-  IF NOT FOUND THEN
-    IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = write_message.cluster) THEN
-      PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(cluster, 64)));
+  -- Said here already, because a call takes longer than the question.
+  IF topic ~ '^[a-zA-Z0-9._-]+$' IS NOT TRUE OR length(topic) > 249 OR topic IN ('.', '..') OR partition < 0
+    OR at < to_timestamp(0) OR NOT isfinite(at)
+  THEN
+    PERFORM millrace.check_message(topic, partition, at);
+  END IF;
+  IF cluster IS NULL THEN
+    SELECT min(b.cluster), max(b.cluster) INTO into_cluster, another FROM millrace.broker AS b;
+    IF into_cluster = another IS NOT TRUE THEN
+      PERFORM millrace.given_cluster(NULL);
     END IF;
-    PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', cluster));
+  ELSE
+    PERFORM FROM millrace.broker AS b WHERE b.cluster = into_cluster LIMIT 1;
+    IF NOT FOUND THEN
+      IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = into_cluster) THEN
+        PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(into_cluster, 64)));
+      END IF;
+      PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', into_cluster));
+    END IF;
   END IF;
   CASE (SELECT w.segment FROM millrace.outbox_writing AS w)
     WHEN 0 THEN

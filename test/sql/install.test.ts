@@ -28,9 +28,9 @@ async function emptyDatabase(t: Parameters<typeof ownedDatabase>[0]) {
 
 async function names({ superuser }: OwnedDatabase): Promise<unknown[]> {
   return superuser.column(`SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
-    WHERE nspname IN ('millrace', 'pipeline_kafka', 'public')
+    WHERE nspname IN ('millrace', 'pipeline_kafka', 'kafka', 'public')
     UNION ALL SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace
-    WHERE nspname IN ('millrace', 'pipeline_kafka', 'public')
+    WHERE nspname IN ('millrace', 'pipeline_kafka', 'kafka', 'public')
     UNION ALL SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1`)
 }
 
@@ -41,6 +41,7 @@ describe('millrace install', () => {
     assert.deepEqual(await run('install'), ['schema millrace: installed, version 1', worksAs])
     assert.deepEqual(await run('install', '--all'), [
       'schema millrace: up to date, version 1',
+      'dialect pg_kafka: installed',
       'dialect pipeline_kafka: installed',
       worksAs,
     ])
@@ -185,6 +186,7 @@ describe('millrace uninstall', () => {
     await owner.run(`SELECT pipeline_kafka.add_broker('localhost'); CREATE TABLE kept (a int); INSERT INTO kept VALUES (1);
       SELECT pipeline_kafka.consume_begin('topic', 'kept')`)
     assert.deepEqual(await db.run('uninstall'), [
+      'dialect pg_kafka: removed',
       'dialect pipeline_kafka: removed',
       'schema millrace: removed (consumers: 1, brokers: 1)',
       'role millrace_admin: kept, it belongs to the whole server',

@@ -65,16 +65,28 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   at timestamptz := coalesce("timestamp", clock_timestamp());
-  into_cluster text;
+  into_cluster text := cluster;
+  another text;
 BEGIN
-  PERFORM millrace.check_message(topic, partition, at);
-  SELECT b.cluster INTO into_cluster FROM millrace.broker AS b
-  WHERE b.cluster = coalesce(write_message.cluster, millrace.given_cluster(NULL)) LIMIT 1;
-  IF NOT FOUND THEN
-    IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = write_message.cluster) THEN
-      PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(cluster, 64)));
+  -- Said here already, because a call takes longer than the question.
+  IF topic ~ '^[a-zA-Z0-9._-]+$' IS NOT TRUE OR length(topic) > 249 OR topic IN ('.', '..') OR partition < 0
+    OR at < to_timestamp(0) OR NOT isfinite(at)
+  THEN
+    PERFORM millrace.check_message(topic, partition, at);
+  END IF;
+  IF cluster IS NULL THEN
+    SELECT min(b.cluster), max(b.cluster) INTO into_cluster, another FROM millrace.broker AS b;
+    IF into_cluster = another IS NOT TRUE THEN
+      PERFORM millrace.given_cluster(NULL);
     END IF;
-    PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', cluster));
+  ELSE
+    PERFORM FROM millrace.broker AS b WHERE b.cluster = into_cluster LIMIT 1;
+    IF NOT FOUND THEN
+      IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = into_cluster) THEN
+        PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(into_cluster, 64)));
+      END IF;
+      PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', into_cluster));
+    END IF;
   END IF;
   CASE (SELECT w.segment FROM millrace.outbox_writing AS w)
     WHEN 0 THEN
