@@ -5,43 +5,48 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { connect } from '../../src/postgres/connection.ts'
+import { installDialect } from '../../src/postgres/dialect.ts'
 import { extensionFiles } from '../../src/postgres/extension.ts'
-import { readDialect } from '../../src/postgres/sql-folder.ts'
+import { dialectNames, readDialect } from '../../src/postgres/sql-folder.ts'
 import { millrace } from '../support/millrace.ts'
 import { type OwnedDatabase, ownedDatabase, type RoleSession } from '../support/owned-database.ts'
 
 const folder = join(import.meta.dirname, '../../extension')
 
-const definitions = `
+const dialects = dialectNames().map(readDialect)
+
+/** Of a dialect's schema, and of what is in public. */
+const definitionsOf = (schema: string): string => `
   SELECT pg_get_functiondef(p.oid) || coalesce(obj_description(p.oid, 'pg_proc'), '') || coalesce(proacl::text, '') AS text
-  FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace WHERE nspname IN ('public', 'pipeline_kafka')
+  FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace WHERE nspname IN ('public', '${schema}')
   UNION ALL
   SELECT c.oid::regclass || coalesce(reloptions::text, '') || pg_get_viewdef(c.oid) || relacl::text
       || obj_description(c.oid, 'pg_class')
       || (SELECT string_agg(attname || col_description(c.oid, attnum), '|' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid)
       || coalesce((SELECT string_agg(pg_get_triggerdef(t.oid), '|') FROM pg_trigger AS t WHERE tgrelid = c.oid), '')
-  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE nspname IN ('public', 'pipeline_kafka')
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE nspname IN ('public', '${schema}')
   ORDER BY 1`
 
-/** With the core and without any dialect. */
+/** With the core and without any dialect that can be created as an extension. */
 async function withoutDialect(
   t: Parameters<typeof ownedDatabase>[0],
 ): Promise<OwnedDatabase & { owner: RoleSession }> {
   const db = await ownedDatabase(t)
   const owner = await db.as(db.roles.owner)
-  const { objects } = readDialect('pipeline_kafka')
-  await owner.run(
-    `${[...objects]
-      .reverse()
-      .map((object) => `DROP ${object};`)
-      .join('\n')} DROP SCHEMA pipeline_kafka`,
-  )
+  for (const { extension, objects } of dialects) {
+    const drops = [...objects].reverse().map((object) => `DROP ${object};`)
+    await owner.run(`${drops.join('\n')} DROP SCHEMA ${extension}`)
+  }
   return { ...db, owner }
 }
 
-const members = `SELECT count(*)::int FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+const membersOf = (
+  extension: string,
+): string => `SELECT count(*)::int FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
-  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pipeline_kafka')`
+  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = '${extension}')`
+const members = membersOf('pipeline_kafka')
 
 test('extension/ is what scripts/build-extension.ts makes', () => {
   const made = extensionFiles()
@@ -49,30 +54,40 @@ test('extension/ is what scripts/build-extension.ts makes', () => {
   for (const { name, text } of made) assert.equal(readFileSync(join(folder, name), 'utf8'), text, name)
 })
 
-test('the dialect makes what its list says, and nothing else', async (t) => {
-  const { owner } = await withoutDialect(t)
-  await owner.run('CREATE EXTENSION pipeline_kafka')
-  const { objects } = readDialect('pipeline_kafka')
-  const made = await owner.column(`
+for (const { extension, objects } of dialects) {
+  test(`the script of ${extension} makes what its list says, and nothing else`, async (t) => {
+    const { owner } = await withoutDialect(t)
+    await owner.run(`CREATE EXTENSION ${extension}`)
+    const made = await owner.column(`
     SELECT upper(i.type) || ' ' || CASE i.type WHEN 'function' THEN replace(replace(i.identity, ',', ', '), 'pg_catalog.', '') ELSE i.identity END
     FROM pg_depend AS d, pg_identify_object(d.classid, d.objid, d.objsubid) AS i
     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND i.type IN ('function', 'view')
-      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pipeline_kafka')`)
-  assert.deepEqual(made.sort(), objects.sort())
-})
+      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = '${extension}')`)
+    assert.deepEqual(made.sort(), [...objects].sort())
+  })
 
-test('CREATE EXTENSION by the owner of the database makes the same objects, word for word', async (t) => {
-  const { owner } = await withoutDialect(t)
-  await owner.run('CREATE EXTENSION pipeline_kafka')
-  const asExtension = await owner.column(definitions)
-  await owner.run('DROP EXTENSION pipeline_kafka')
-  assert.deepEqual(await owner.column(definitions), [])
-  const plain = await ownedDatabase(t)
-  const overConnection = await (await plain.as(plain.roles.owner)).column(definitions)
-  const anonymous = (texts: unknown[]): string =>
-    texts.join('\n').replaceAll(/(app|admin)_[0-9a-f]{8}/g, 'owner')
-  assert.equal(anonymous(asExtension), anonymous(overConnection))
-})
+  test(`CREATE EXTENSION ${extension} by the owner of the database makes the same objects, word for word`, async (t) => {
+    const { owner } = await withoutDialect(t)
+    const definitions = definitionsOf(extension)
+    await owner.run(`CREATE EXTENSION ${extension}`)
+    const asExtension = await owner.column(definitions)
+    assert.ok(asExtension.length >= objects.length)
+    await owner.run(`DROP EXTENSION ${extension}`)
+    assert.deepEqual(await owner.column(definitions), [])
+    await owner.run(`CREATE EXTENSION ${extension}`)
+    await owner.run(`DROP SCHEMA ${extension} CASCADE`)
+    assert.deepEqual(await owner.column(definitions), [])
+    assert.deepEqual(await owner.column(`SELECT FROM pg_extension WHERE extname = '${extension}'`), [])
+    const plain = await withoutDialect(t)
+    const client = await connect(plain.database.url)
+    t.after(() => client.end())
+    await installDialect(client, dialects.find((dialect) => dialect.extension === extension)!.name)
+    const overConnection = await plain.owner.column(definitions)
+    const anonymous = (texts: unknown[]): string =>
+      texts.join('\n').replaceAll(/(app|admin)_[0-9a-f]{8}/g, 'owner')
+    assert.equal(anonymous(asExtension), anonymous(overConnection))
+  })
+}
 
 test('CREATE EXTENSION works from a hostile search_path', async (t) => {
   const { owner, superuser } = await withoutDialect(t)
@@ -80,7 +95,9 @@ test('CREATE EXTENSION works from a hostile search_path', async (t) => {
     CREATE FUNCTION hostile.to_regclass(text) RETURNS regclass LANGUAGE plpgsql AS $$ BEGIN RAISE 'fooled'; END $$;
     CREATE FUNCTION hostile.equal(name, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'fooled'; END $$;
     CREATE OPERATOR hostile.= (LEFTARG = name, RIGHTARG = text, FUNCTION = hostile.equal)`)
-  await owner.run('SET search_path = hostile, pg_catalog; CREATE EXTENSION pipeline_kafka')
+  await owner.run(
+    'SET search_path = hostile, pg_catalog; CREATE EXTENSION pipeline_kafka; CREATE EXTENSION kafka',
+  )
 })
 
 test('CREATE EXTENSION without the core says which command installs it', async (t) => {

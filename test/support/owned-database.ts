@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { installDialect } from '../../src/postgres/dialect.ts'
 import { upgradeSchema } from '../../src/postgres/schema.ts'
+import { dialectNames } from '../../src/postgres/sql-folder.ts'
 import { afterwards, type Cleanup } from './cleanup.ts'
 import { type Database, databaseFor } from './database.ts'
 
@@ -125,7 +126,7 @@ export async function ownedDatabase(
     const { client } = await as(roles.owner)
     await client.query('SET search_path = pg_catalog, pg_temp')
     await upgradeSchema(client)
-    await installDialect(client, 'pipeline_kafka')
+    for (const dialect of dialectNames()) await installDialect(client, dialect)
   }
   return { database, roles, as, superuser }
 }
