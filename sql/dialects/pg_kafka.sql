@@ -21,7 +21,7 @@ BEGIN
   END IF;
   IF TG_OP <> 'DELETE' THEN
     PERFORM millrace.add_broker(
-      CASE WHEN NEW.host ~ '^[0-9A-Fa-f]*:[0-9A-Fa-f:.]*$' THEN '[' || NEW.host || ']' ELSE NEW.host END || ':' || NEW.port);
+      CASE WHEN NEW.host ~ '^[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*$' THEN '[' || NEW.host || ']' ELSE NEW.host END || ':' || NEW.port);
     RETURN NEW;
   END IF;
   RETURN OLD;

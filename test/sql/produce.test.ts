@@ -356,3 +356,81 @@ describe('what an ordinary role can do to the outbox', () => {
     assert.equal(await superuser.value('SELECT count(*)::int FROM millrace.outbox'), 1)
   })
 })
+
+describe('F36 a hostile search path', () => {
+  const functions = [
+    ...[
+      'convert_to(text, name)',
+      'convert_to(text, text)',
+      'to_json(anyelement)',
+      'row_to_json(record)',
+      'length(text)',
+    ],
+    ...[
+      'isfinite(timestamptz)',
+      'clock_timestamp()',
+      'currval(regclass)',
+      'currval(text)',
+      'nextval(regclass)',
+    ],
+    ...[
+      'current_user()',
+      'pg_current_xact_id()',
+      'pg_has_role(oid, text)',
+      'jsonb_typeof(jsonb)',
+      'lower(text)',
+    ],
+  ].map(
+    (signature) =>
+      `CREATE FUNCTION hostile."${signature.replace('(', '"(')} RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'fooled'; END $$;`,
+  )
+  const operators = [
+    'text',
+    'int8',
+    'int4',
+    'bool',
+    'timestamptz',
+    'oid',
+    'jsonb',
+    'bytea',
+    'name',
+    'varchar',
+  ]
+    .map((name) => `pg_catalog.${name}`)
+    .flatMap((type) => [
+      `CREATE FUNCTION hostile.f(${type}, ${type}) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'fooled'; END $$;`,
+      ...['=', '<>', '<', '>', '>=', '<=', '-', '||', '~', '!~'].map(
+        (sign) =>
+          `CREATE OPERATOR hostile.${sign} (LEFTARG = ${type}, RIGHTARG = ${type}, FUNCTION = hostile.f);`,
+      ),
+    ])
+  const hostile = `CREATE SCHEMA hostile; GRANT USAGE ON SCHEMA hostile TO PUBLIC; ${functions.join('\n')} ${operators.join('\n')}
+    CREATE DOMAIN hostile.text AS pg_catalog.text CHECK (false); CREATE DOMAIN hostile.regrole AS pg_catalog.regrole CHECK (false);
+    CREATE DOMAIN hostile.bytea AS pg_catalog.bytea CHECK (false); CREATE DOMAIN hostile.varchar AS pg_catalog.varchar CHECK (false);
+    CREATE TABLE hostile.topic_grant (a int); CREATE TABLE hostile.broker (a int); CREATE TABLE hostile.outbox_0 (a int)`
+
+  test('fools no way to produce, and gives no right', async (t) => {
+    const { superuser, owner, alice, bob } = await outboxDatabase(t)
+    await owner.run(`CREATE TABLE public.t (a int, v int GENERATED ALWAYS AS (a + 1) VIRTUAL); GRANT INSERT ON t TO PUBLIC;
+      CREATE TRIGGER emit AFTER INSERT ON t FOR EACH ROW EXECUTE PROCEDURE pipeline_kafka.emit_tuple('topic', '1', 'a')`)
+    await superuser.run(hostile)
+    const calls = [
+      `SELECT millrace.produce('topic', 'v', 'k', 1, '{"a": "b"}')`,
+      `SELECT millrace.produce('topic', 'v', 'k'::pg_catalog.bytea), millrace.produce('topic', 'v'::pg_catalog.bytea, 'k')`,
+      `SELECT millrace.produce('topic', 'v'::pg_catalog.bytea, cluster := 'default', "timestamp" := pg_catalog.now())`,
+      `SELECT pipeline_kafka.produce_message('topic', 'v', 1, 'k')`,
+      `SELECT kafka.produce('topic', 'v'), kafka.close()`,
+      `INSERT INTO public.t VALUES (1)`,
+      `INSERT INTO millrace.outbox_0 (cluster, topic) VALUES ('default', 'topic')`,
+    ]
+    for (const path of ['hostile, pg_catalog, public', 'hostile, public, pg_catalog', 'pg_temp, hostile']) {
+      for (const session of [alice, bob, owner]) await session.run(`SET search_path = ${path}`)
+      for (const call of calls) {
+        assert.equal(await alice.refusal(call), null, `${path}: ${call}`)
+        assert.equal(await bob.refusal(call), 'topic-not-granted 42501', `${path}: ${call}`)
+      }
+      await owner.run(`INSERT INTO kafka.broker VALUES ('b', 1); UPDATE kafka.broker SET port = 2 WHERE host OPERATOR(pg_catalog.=) 'b';
+        DELETE FROM kafka.broker WHERE host OPERATOR(pg_catalog.=) 'b'`)
+    }
+  })
+})
