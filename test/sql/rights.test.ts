@@ -324,6 +324,7 @@ describe('F41 brokers and topics', () => {
       `SELECT millrace.add_broker('evil:9092')`,
       `INSERT INTO millrace.broker (host) VALUES ('evil:9092')`,
       `INSERT INTO pipeline_kafka.brokers VALUES ('evil:9092')`,
+      `INSERT INTO kafka.broker VALUES ('evil', 9092)`,
       `INSERT INTO pipeline_kafka_brokers VALUES ('evil:9092')`,
       `SELECT pipeline_kafka.remove_broker('localhost:9092')`,
       `SELECT millrace.grant_topic('topic', 'public')`,
@@ -437,15 +438,19 @@ describe('F36 hostile objects on the search path', () => {
     const thin =
       await owner.column(`SELECT CASE WHEN proname IN ('consume', 'try') THEN 'millrace.' || proname || '(...)'
         ELSE p.oid::regprocedure::text END FROM pg_proc AS p
-      WHERE (pronamespace = 'millrace'::regnamespace OR pronamespace = 'pipeline_kafka'::regnamespace
-        OR pronamespace = 'public'::regnamespace)
+      WHERE pronamespace IN ('millrace'::regnamespace, 'pipeline_kafka'::regnamespace, 'kafka'::regnamespace, 'public'::regnamespace)
       AND NOT coalesce(proconfig, '{}') @> ARRAY['search_path=pg_catalog, pg_temp'] ORDER BY 1`)
     assert.deepEqual(thin, [
+      'kafka.produce(character varying,character varying)',
       'kafka_consume_begin(text,text,integer,text,text)',
       'kafka_consume_end(text,text)',
       'millrace.await(bigint,boolean)',
       'millrace.consume(...)',
       'millrace.consumer_id(text,text,text)',
+      'millrace.produce(text,bytea,bytea,integer,jsonb,text,timestamp with time zone)',
+      'millrace.produce(text,bytea,text,integer,jsonb,text,timestamp with time zone)',
+      'millrace.produce(text,text,bytea,integer,jsonb,text,timestamp with time zone)',
+      'millrace.produce(text,text,text,integer,jsonb,text,timestamp with time zone)',
       'millrace.relation(text)',
       'millrace.replay(bigint,bigint[],text,bigint,bigint,bigint,bigint)',
       'millrace.try(...)',
@@ -453,6 +458,7 @@ describe('F36 hostile objects on the search path', () => {
       'pipeline_kafka.consume_begin_stream_partitioned(text,text,text,text,text,integer,integer,integer,bigint,text,integer)',
       'pipeline_kafka.consume_end(text,text)',
       'pipeline_kafka.consume_end_stream_partitioned(text)',
+      'pipeline_kafka.produce_message(text,bytea,integer,bytea)',
     ])
   })
 
@@ -460,7 +466,7 @@ describe('F36 hostile objects on the search path', () => {
     const { owner } = await prepared(t)
     assert.deepEqual(
       await owner.column(`SELECT p.oid::regprocedure::text FROM pg_proc AS p WHERE prosecdef
-        AND pronamespace IN ('millrace'::regnamespace, 'pipeline_kafka'::regnamespace, 'public'::regnamespace)`),
+        AND pronamespace IN ('millrace'::regnamespace, 'pipeline_kafka'::regnamespace, 'kafka'::regnamespace, 'public'::regnamespace)`),
       [],
     )
   })

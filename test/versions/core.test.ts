@@ -25,6 +25,16 @@ const core: Record<string, string[]> = {
   'test/integration/roles.test.ts': ['a daemon without superuser'],
   'test/integration/retry.test.ts': ['F07 what the database sets for everybody else'],
   'test/faults/crash.test.ts': ['F01 kill -9 before COMMIT'],
+  'test/sql/produce.test.ts': [
+    'millrace.produce',
+    'who may produce',
+    'what an ordinary role can do to the outbox',
+  ],
+  'test/sql/emit-tuple.test.ts': [
+    'pipeline_kafka.emit_tuple sends the new row',
+    'pipeline_kafka.emit_tuple used otherwise',
+  ],
+  'test/sql/pg-kafka.test.ts': ['kafka.broker shows', 'dropping its schema'],
   'test/sql/install.test.ts': ['millrace install installs as a plain owner'],
 }
 
