@@ -1061,7 +1061,6 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.admit_message(text,text,integer,bytea[],timestamp with time zone) TO PUBLIC;
-COMMENT ON FUNCTION millrace.admit_message(text,text,integer,bytea[],timestamp with time zone) IS 'True where the current role may produce such a message; an error where not.';
 
 CREATE OR REPLACE FUNCTION millrace.adopt(is_clone boolean, keep_running boolean DEFAULT false)
  RETURNS void
@@ -1572,7 +1571,6 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_message(text,integer,timestamp with time zone) TO PUBLIC;
-COMMENT ON FUNCTION millrace.check_message(text,integer,timestamp with time zone) IS 'Refuses what could never be sent.';
 
 CREATE OR REPLACE FUNCTION millrace.check_options(c millrace.consumer)
  RETURNS void
@@ -3137,7 +3135,6 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.outbox_wake() TO PUBLIC;
-COMMENT ON FUNCTION millrace.outbox_wake() IS 'Tells a sleeping daemon that the outbox is written into.';
 
 CREATE OR REPLACE FUNCTION millrace.own_consumer(consumer bigint)
  RETURNS millrace.consumer
@@ -3678,7 +3675,6 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.row_query(oid) TO PUBLIC;
-COMMENT ON FUNCTION millrace.row_query(oid) IS 'The query that makes JSON of a trigger''s row, $1, where the relation has virtual generated columns; NULL: row_to_json does.';
 
 CREATE OR REPLACE FUNCTION millrace.seek(consumer bigint, "offset" bigint, partition integer DEFAULT NULL::integer)
  RETURNS void
@@ -4516,7 +4512,7 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.write_message(text,bytea,bytea,integer,bytea[],text,timestamp with time zone,text) TO PUBLIC;
-COMMENT ON FUNCTION millrace.write_message(text,bytea,bytea,integer,bytea[],text,timestamp with time zone,text) IS 'Writes a message into the outbox; returns its number. millrace.produce calls it.';
+COMMENT ON FUNCTION millrace.write_message(text,bytea,bytea,integer,bytea[],text,timestamp with time zone,text) IS 'What the dialects call.';
 
 CREATE OR REPLACE FUNCTION millrace.written_relations(target oid)
  RETURNS SETOF oid

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { readDialect } from '../../src/postgres/sql-folder.ts'
+import { dialectNames, readDialect } from '../../src/postgres/sql-folder.ts'
 import { ownedDatabase, type RoleSession } from '../support/owned-database.ts'
 
 async function consuming(t: Parameters<typeof ownedDatabase>[0]) {
@@ -251,7 +251,7 @@ describe('docs/sql.md', () => {
         SELECT relnamespace, relname, obj_description(oid, 'pg_class') FROM pg_class WHERE relkind = 'v'
         UNION ALL SELECT pronamespace, proname, obj_description(oid, 'pg_proc') FROM pg_proc
       ) AS objects (namespace, name, comment) JOIN pg_namespace AS n ON n.oid = namespace
-      WHERE nspname IN ('millrace', 'pipeline_kafka', 'public') AND comment IS NOT NULL
+      WHERE nspname IN ('millrace', 'pipeline_kafka', 'kafka', 'public') AND comment IS NOT NULL
         AND comment !~ 'For (other views|millrace\\.consumers)\\.$|What the dialects call\\.$|^Raises an error'`)
     const missing = shown.filter((name) => !document.includes(String(name).replace(/^public\./, '')))
     assert.deepEqual(missing, [])
@@ -265,7 +265,9 @@ describe('docs/sql.md', () => {
             'millrace.lag',
             'millrace.dead_letters',
             'millrace.batches',
-            ...readDialect('pipeline_kafka').objects.flatMap((object) => object.split('VIEW ')[1] ?? []),
+            ...dialectNames().flatMap((name) =>
+              readDialect(name).objects.flatMap((object) => object.split('VIEW ')[1] ?? []),
+            ),
           ],
         ],
       ),

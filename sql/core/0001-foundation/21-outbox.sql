@@ -54,6 +54,7 @@ UNION ALL SELECT 2, * FROM millrace.outbox_2
 UNION ALL SELECT 3, * FROM millrace.outbox_3;
 COMMENT ON VIEW millrace.outbox IS 'All segments of the outbox. Rows that were sent stay until their segment is truncated. For the role that owns the schema.';
 
+-- What could never be sent.
 CREATE FUNCTION millrace.check_message(topic text, partition integer, "timestamp" timestamptz) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -68,9 +69,8 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION millrace.check_message(text, integer, timestamptz) IS 'Refuses what could never be sent.';
 
--- Called after writing, in the writer's transaction.
+-- Called after writing, in the writer's transaction: tells a daemon that sleeps.
 CREATE FUNCTION millrace.outbox_wake() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -78,9 +78,8 @@ AS $$
 BEGIN
 END
 $$;
-COMMENT ON FUNCTION millrace.outbox_wake() IS 'Tells a sleeping daemon that the outbox is written into.';
 
--- Asked for a row of an ordinary role, however it writes it, that the policy itself has not admitted.
+-- Asked for a row of an ordinary role, however it writes it, that the policy itself has not admitted. True, or an error.
 CREATE FUNCTION millrace.admit_message(
   cluster text, topic text, partition integer, headers bytea[], "timestamp" timestamptz
 ) RETURNS boolean
@@ -99,8 +98,6 @@ BEGIN
   RETURN true;
 END
 $$;
-COMMENT ON FUNCTION millrace.admit_message(text, text, integer, bytea[], timestamptz) IS
-  'True where the current role may produce such a message; an error where not.';
 
 -- Nobody but the daemon's role reads. The rights are to columns, so they allow no LOCK TABLE.
 -- The policy finds most rows good without a call; admit_message asks the same, and says what is wrong.

@@ -111,8 +111,7 @@ BEGIN
   RETURN currval('millrace.outbox_id');
 END
 $$;
-COMMENT ON FUNCTION millrace.write_message(text, bytea, bytea, integer, bytea[], text, timestamptz, text) IS
-  'Writes a message into the outbox; returns its number. millrace.produce calls it.';
+COMMENT ON FUNCTION millrace.write_message(text, bytea, bytea, integer, bytea[], text, timestamptz, text) IS 'What the dialects call.';
 
 -- The four forms of produce() pin no search_path, so that they become part of the statement that calls them. They do
 -- nothing but call, with everything qualified, no operator and exact types.
@@ -163,7 +162,8 @@ $$;
 COMMENT ON FUNCTION millrace.produce(text, bytea, text, integer, jsonb, text, timestamptz) IS
   'Sends a message to a topic when the transaction commits; returns its number in the outbox.';
 
--- A trigger is handed NULL in the place of a virtual generated column. What such an expression calls is PostgreSQL's own.
+-- The query that makes JSON of a trigger's row, $1; NULL: row_to_json does. A trigger is handed NULL in the place of a
+-- virtual generated column. What such an expression calls is PostgreSQL's own.
 CREATE FUNCTION millrace.row_query(relation oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -180,5 +180,3 @@ BEGIN
     WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped);
 END
 $$;
-COMMENT ON FUNCTION millrace.row_query(oid) IS
-  'The query that makes JSON of a trigger''s row, $1, where the relation has virtual generated columns; NULL: row_to_json does.';
