@@ -159,9 +159,13 @@ BEGIN
     PERFORM millrace.refuse('column-missing',
       format('%I.%I has no column %I for the key', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[2]));
   END IF;
-  PERFORM millrace.write_message(TG_ARGV[0], convert_to(tuple::text, 'UTF8'),
+  -- An expression is evaluated at once, where PERFORM would run a query.
+  IF millrace.write_message(TG_ARGV[0], convert_to(tuple::text, 'UTF8'),
     CASE WHEN TG_NARGS > 2 THEN convert_to(tuple ->> TG_ARGV[2], 'UTF8') END,
-    partition, NULL, 'default', NULL, format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME));
+    partition, NULL, 'default', NULL, format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME)) IS NULL
+  THEN
+    NULL;
+  END IF;
   RETURN NULL;
 END
 $$;
