@@ -133,7 +133,7 @@ AS $$
 DECLARE
   tuple json;
   partition integer;
-  query text := millrace.row_query(TG_RELID);
+  query text;
 BEGIN
   IF TG_WHEN <> 'AFTER' OR TG_LEVEL <> 'ROW' OR TG_OP NOT IN ('INSERT', 'UPDATE') THEN
     PERFORM millrace.refuse('trigger-misused',
@@ -150,10 +150,13 @@ BEGIN
     END IF;
     partition := TG_ARGV[1];
   END IF;
-  IF query IS NULL THEN
-    tuple := row_to_json(NEW);
-  ELSE
-    EXECUTE query INTO tuple USING NEW;
+  tuple := row_to_json(NEW);
+  -- So stands a virtual generated column there, whatever its value is.
+  IF position(':null' IN tuple::text) > 0 THEN
+    query := millrace.row_query(TG_RELID);
+    IF query IS NOT NULL THEN
+      EXECUTE query INTO tuple USING NEW;
+    END IF;
   END IF;
   IF TG_NARGS > 2 AND tuple -> TG_ARGV[2] IS NULL THEN
     PERFORM millrace.refuse('column-missing',

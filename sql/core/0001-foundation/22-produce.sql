@@ -67,6 +67,7 @@ DECLARE
   at timestamptz := coalesce("timestamp", clock_timestamp());
   into_cluster text := cluster;
   another text;
+  segment smallint;
 BEGIN
   -- Said here already, because a call takes longer than the question.
   IF topic ~ '^[a-zA-Z0-9._-]+$' IS NOT TRUE OR length(topic) > 249 OR topic IN ('.', '..') OR partition < 0
@@ -79,8 +80,10 @@ BEGIN
     IF into_cluster = another IS NOT TRUE THEN
       PERFORM millrace.given_cluster(NULL);
     END IF;
+    segment := (SELECT w.segment FROM millrace.outbox_writing AS w);
   ELSE
-    PERFORM FROM millrace.broker AS b WHERE b.cluster = into_cluster LIMIT 1;
+    SELECT w.segment INTO segment FROM millrace.outbox_writing AS w
+    WHERE EXISTS (SELECT FROM millrace.broker AS b WHERE b.cluster = into_cluster);
     IF NOT FOUND THEN
       IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = into_cluster) THEN
         PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(into_cluster, 64)));
@@ -88,7 +91,7 @@ BEGIN
       PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', into_cluster));
     END IF;
   END IF;
-  CASE (SELECT w.segment FROM millrace.outbox_writing AS w)
+  CASE segment
     WHEN 0 THEN
       INSERT INTO millrace.outbox_0 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
