@@ -2902,6 +2902,20 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.may_produce(text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.may_produce(text,text) IS 'Whether the current role may produce to the topic of the cluster.';
 
+CREATE OR REPLACE FUNCTION millrace.may_produce(cluster text, topic text, role oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT millrace.is_admin(role) OR EXISTS (
+    SELECT FROM millrace.topic_grant AS g
+    WHERE g.cluster = may_produce.cluster AND g.topic IN (may_produce.topic, '*') AND g.action = 'produce'
+      AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.may_produce(text,text,oid) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.mentioned_types(expressions text[])
  RETURNS SETOF oid
  LANGUAGE sql
@@ -3433,6 +3447,12 @@ BEGIN
       'A number from 1 to 99999.'),
     ('code: wait-invalid', '22023',
       'A partition number from 0 and an offset from 0, neither of them NULL.'),
+    ('code: relation-not-yours', '42501',
+      'Its owner or a member of that role does this.'),
+    ('code: topic-taken', '42710',
+      'Rename one of the tables: what Kafka does not take in a topic''s name is replaced by an underscore.'),
+    ('code: setup-isolation', '25001',
+      'Call it in READ COMMITTED, which is the default.'),
     ('code: wait-timeout', '55000',
       'Look at millrace.consumers and millrace.lag, or wait longer: timeout := interval.'),
     ('code: wait-isolation', '25001',

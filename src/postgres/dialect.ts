@@ -35,12 +35,14 @@ export async function removeDialects(client: pg.ClientBase, owner: string): Prom
   const extensions = new Set<Dialect>()
   for (const dialect of dialects) {
     if (!(await isExtension(client, dialect))) continue
+    if (dialect.remove) await client.query(dialect.remove)
     await client.query(`DROP EXTENSION ${identifier(dialect.extension)}`)
     extensions.add(dialect)
   }
   await becomeOwner(client, owner)
   for (const dialect of dialects) {
     const present = await installedObjects(client, dialect, owner)
+    if (present.length > 0 && dialect.remove) await client.query(dialect.remove)
     for (const object of present.reverse()) await client.query(`DROP ${object}`)
     // DROP EXTENSION leaves the schema behind, so an empty one may be all there is.
     const kept =
@@ -52,14 +54,14 @@ export async function removeDialects(client: pg.ClientBase, owner: string): Prom
   return removed
 }
 
-/** The project that a dialect stands in for had an extension of the same name, without that function. */
+/** The project that a dialect stands in for had an extension of the same name, without these functions. */
 async function isExtension(client: pg.ClientBase, { extension }: Dialect): Promise<boolean> {
   const { rowCount } = await client.query(
     `SELECT FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_depend AS d
        ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = e.oid
          AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e'
        JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
-     WHERE e.extname = $1 AND p.proname = 'change_broker'`,
+     WHERE e.extname = $1 AND p.proname IN ('change_broker', 'record_change')`,
     [extension],
   )
   return rowCount === 1

@@ -35,6 +35,8 @@ export interface Dialect {
   needs: number
   /** What it makes, as DROP and ALTER EXTENSION name it; what comes later may use what comes earlier. */
   objects: string[]
+  /** Runs before these are dropped, where it made others. */
+  remove?: string
   /** Runs in one transaction, over a connection or inside CREATE EXTENSION. */
   sql: string
 }

@@ -41,6 +41,7 @@ describe('millrace install', () => {
     assert.deepEqual(await run('install'), ['schema millrace: installed, version 1', worksAs])
     assert.deepEqual(await run('install', '--all'), [
       'schema millrace: up to date, version 1',
+      'dialect pg2kafka: installed',
       'dialect pg_kafka: installed',
       'dialect pipeline_kafka: installed',
       worksAs,
@@ -186,6 +187,7 @@ describe('millrace uninstall', () => {
     await owner.run(`SELECT pipeline_kafka.add_broker('localhost'); CREATE TABLE kept (a int); INSERT INTO kept VALUES (1);
       SELECT pipeline_kafka.consume_begin('topic', 'kept')`)
     assert.deepEqual(await db.run('uninstall'), [
+      'dialect pg2kafka: removed',
       'dialect pg_kafka: removed',
       'dialect pipeline_kafka: removed',
       'schema millrace: removed (consumers: 1, brokers: 1)',

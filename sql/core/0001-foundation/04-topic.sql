@@ -57,6 +57,17 @@ END
 $$;
 COMMENT ON FUNCTION millrace.may_produce(text, text) IS 'Whether the current role may produce to the topic of the cluster.';
 
+-- The same of another role, as may_consume.
+CREATE FUNCTION millrace.may_produce(cluster text, topic text, role oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT millrace.is_admin(role) OR EXISTS (
+    SELECT FROM millrace.topic_grant AS g
+    WHERE g.cluster = may_produce.cluster AND g.topic IN (may_produce.topic, '*') AND g.action = 'produce'
+      AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+$$;
+
 CREATE FUNCTION millrace.check_action(action text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

@@ -1,0 +1,262 @@
+-- pg2kafka as its users wrote it. The queue is the outbox of millrace, so there is no table here and nothing to purge.
+-- What it makes is listed in pg2kafka.json; setup() adds, for each role that owns tables, a function for triggers, in this
+-- schema too: DROP SCHEMA pg2kafka CASCADE takes the triggers with it.
+
+-- A namespace is set by `millrace pg2kafka` (TOPIC_NAMESPACE), which replaces this function.
+DO $$
+BEGIN
+  IF to_regprocedure('pg2kafka.namespace()') IS NULL THEN
+    CREATE FUNCTION pg2kafka.namespace() RETURNS text LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'SELECT NULL::text';
+    COMMENT ON FUNCTION pg2kafka.namespace() IS 'Part of each topic''s name, or NULL.';
+  END IF;
+END
+$$;
+
+-- What Kafka does not take in a name becomes an underscore.
+CREATE OR REPLACE FUNCTION pg2kafka.topic(table_part text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT regexp_replace(concat_ws('.', 'pg2kafka', nullif(pg2kafka.namespace(), ''), current_database(), table_part),
+    '[^a-zA-Z0-9._-]', '_', 'g')
+$$;
+COMMENT ON FUNCTION pg2kafka.topic(text) IS 'Name of the topic of a table: pg2kafka[.namespace].database.[schema.]table.';
+
+CREATE OR REPLACE FUNCTION pg2kafka.row_id(row_data json, id_column text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT row_data ->> id_column
+$$;
+COMMENT ON FUNCTION pg2kafka.row_id(json, text) IS 'The external id of a row.';
+
+-- Called as the role that owns the table: that one has to be allowed to produce to the topic.
+CREATE OR REPLACE FUNCTION pg2kafka.send(relation oid, table_part text, external_id text, statement text, data json) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  at timestamptz := clock_timestamp();
+  written text := to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US');
+BEGIN
+  PERFORM millrace.write_message(
+    pg2kafka.topic(table_part),
+    convert_to(format('{"uuid":"%s","external_id":%s,"statement":"%s","data":%s,"created_at":"%sZ"}', gen_random_uuid(),
+      coalesce(to_json(external_id)::text, 'null'), statement, data, rtrim(rtrim(written, '0'), '.')), 'UTF8'),
+    convert_to(external_id, 'UTF8'), NULL, NULL, 'default', at,
+    'pg2kafka ' || (SELECT format('%I.%I', n.nspname, c.relname)
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = relation));
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.send(oid, text, text, text, json) IS 'Writes an event into the outbox.';
+
+-- An UPDATE carries what changed. One that changes the id is the end of the old one and the beginning of the new one:
+-- each has a key of its own.
+CREATE OR REPLACE FUNCTION pg2kafka.record_change(op text, relation oid, table_part text, id_column text, old_row json, new_row json)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  old_id text := pg2kafka.row_id(old_row, id_column);
+  new_id text := pg2kafka.row_id(new_row, id_column);
+  changed text;
+BEGIN
+  IF op = 'UPDATE' AND old_id IS NOT DISTINCT FROM new_id THEN
+    SELECT string_agg(to_json(n.key)::text || ':' || n.value::text, ',' ORDER BY n.place) INTO changed
+    FROM json_each(new_row) WITH ORDINALITY AS n (key, value, place)
+    WHERE n.value::text IS DISTINCT FROM (old_row -> n.key)::text;
+    IF changed IS NOT NULL THEN
+      PERFORM pg2kafka.send(relation, table_part, new_id, 'UPDATE', ('{' || changed || '}')::json);
+    END IF;
+    RETURN;
+  END IF;
+  IF old_row IS NOT NULL THEN
+    PERFORM pg2kafka.send(relation, table_part, old_id, 'DELETE', '{}');
+  END IF;
+  IF new_row IS NOT NULL THEN
+    PERFORM pg2kafka.send(relation, table_part, new_id, 'INSERT', new_row);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.record_change(text, oid, text, text, json, json) IS 'Writes the events of a changed row.';
+
+-- Who follows a topic knows of no TRUNCATE, so it is a DELETE of every row.
+CREATE OR REPLACE FUNCTION pg2kafka.record_truncate(relation oid, table_part text, id_column text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  EXECUTE format('SELECT pg2kafka.send($1, $2, pg2kafka.row_id(row_to_json(t), $3), ''DELETE'', ''{}'') FROM %s AS t', relation::regclass)
+  USING relation, table_part, id_column;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.record_truncate(oid, text, text) IS 'Writes the events of a TRUNCATE.';
+
+-- A trigger runs as whoever writes to the table, who may have no right to any of this. So its function is the table owner's
+-- and runs as that role; nobody else may make a trigger with it.
+CREATE OR REPLACE FUNCTION pg2kafka.writer(role regrole) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  name constant text := format('pg2kafka.%I()', 'events of ' || role::oid);
+  needed text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
+  made constant boolean := to_regprocedure(name) IS NOT NULL;
+BEGIN
+  IF made AND (SELECT p.proowner = role::oid FROM pg_proc AS p WHERE p.oid = to_regprocedure(name)) THEN
+    RETURN name;
+  ELSIF NOT pg_has_role(current_user, role::oid, needed) THEN
+    PERFORM millrace.refuse('role-not-served', format('role %I cannot act as role %s', current_user, role));
+  END IF;
+  EXECUTE format($sql$
+    CREATE OR REPLACE FUNCTION %s RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET bytea_output = 'hex' SET intervalstyle = 'postgres' SET extra_float_digits = 1
+    AS $body$
+    DECLARE
+      query text;
+      old_row json;
+      new_row json;
+    BEGIN
+      IF TG_OP = 'TRUNCATE' THEN
+        PERFORM pg2kafka.record_truncate(TG_RELID, TG_ARGV[0], TG_ARGV[1]);
+        RETURN NULL;
+      END IF;
+      query := millrace.row_query(TG_RELID);
+      IF query IS NULL THEN
+        old_row := row_to_json(OLD);
+        new_row := row_to_json(NEW);
+      ELSE
+        IF TG_OP <> 'INSERT' THEN
+          EXECUTE query INTO old_row USING OLD;
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+          EXECUTE query INTO new_row USING NEW;
+        END IF;
+      END IF;
+      PERFORM pg2kafka.record_change(TG_OP, TG_RELID, TG_ARGV[0], TG_ARGV[1], old_row, new_row);
+      RETURN NULL;
+    END
+    $body$;
+    REVOKE ALL ON FUNCTION %1$s FROM PUBLIC$sql$, name);
+  IF role::oid <> (SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+    EXECUTE format('GRANT CREATE ON SCHEMA pg2kafka TO %s', role);
+    EXECUTE format('ALTER FUNCTION %s OWNER TO %s', name, role);
+    EXECUTE format('REVOKE CREATE ON SCHEMA pg2kafka FROM %s', role);
+  END IF;
+  IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg2kafka') THEN
+    EXECUTE format('ALTER FUNCTION %s DEPENDS ON EXTENSION pg2kafka', name);
+  END IF;
+  RETURN name;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.writer(regrole) IS 'The trigger function of a role''s tables; makes it where there is none.';
+
+CREATE OR REPLACE FUNCTION pg2kafka.setup(table_name_ref regclass, external_id_name text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET bytea_output = 'hex' SET intervalstyle = 'postgres' SET extra_float_digits = 1
+AS $$
+DECLARE
+  target record;
+  part text;
+  topic text;
+  arguments text;
+  function_name text;
+  taken text;
+BEGIN
+  SELECT c.oid, c.relkind, c.relpersistence, c.relowner, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS shown INTO target
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = table_name_ref;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('relation-missing', 'a table is needed, not NULL');
+  ELSIF target.relkind NOT IN ('r', 'p') THEN
+    PERFORM millrace.refuse('relation-kind', format('%s is no table', target.shown));
+  ELSIF target.relpersistence = 't' THEN
+    PERFORM millrace.refuse('relation-temporary', format('%s is a temporary table', target.shown));
+  ELSIF NOT EXISTS (SELECT FROM pg_attribute AS a
+    WHERE a.attrelid = target.oid AND a.attname = external_id_name AND a.attnum > 0 AND NOT a.attisdropped)
+  THEN
+    PERFORM millrace.refuse('column-missing', format('%s has no column %I', target.shown, coalesce(external_id_name, 'NULL')));
+  ELSIF NOT pg_has_role(target.relowner, 'USAGE') THEN
+    PERFORM millrace.refuse('relation-not-yours', format('%s belongs to role %I', target.shown, pg_get_userbyid(target.relowner)));
+  END IF;
+  IF EXISTS (SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = target.oid AND p.pronamespace = to_regnamespace('pg2kafka'))
+  THEN
+    RAISE WARNING '% is set up already', target.shown USING DETAIL = 'code: already-set-up', HINT = 'Nothing was changed.';
+    RETURN;
+  END IF;
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM millrace.refuse('setup-isolation', 'what others committed since this transaction began would be missed');
+  END IF;
+
+  part := CASE WHEN target.nspname = 'public' THEN '' ELSE target.nspname || '.' END || target.relname;
+  topic := pg2kafka.topic(part);
+  PERFORM millrace.check_topic(topic);
+  SELECT t.tgrelid::regclass::text INTO taken FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+  WHERE p.pronamespace = to_regnamespace('pg2kafka') AND t.tgnargs = 2 AND NOT t.tgisinternal AND t.tgparentid = 0
+    AND pg2kafka.topic(convert_from(substring(t.tgargs FROM 1 FOR position('\x00'::bytea IN t.tgargs) - 1), getdatabaseencoding())) = topic
+  LIMIT 1;
+  IF taken IS NOT NULL THEN
+    PERFORM millrace.refuse('topic-taken', format('the changes of %s go to topic %s', taken, topic));
+  END IF;
+  IF NOT millrace.may_produce('default', topic, target.relowner) THEN
+    PERFORM millrace.refuse('topic-not-granted', format('topic %s is not granted to role %I for producing', topic, pg_get_userbyid(target.relowner)));
+  ELSIF NOT EXISTS (SELECT FROM millrace.broker AS b WHERE b.cluster = 'default') THEN
+    PERFORM millrace.refuse('no-broker', 'cluster ''default'' has no broker');
+  END IF;
+
+  -- The name sorts before others': what another trigger changes again comes after.
+  function_name := pg2kafka.writer(target.relowner::regrole);
+  arguments := format('%L, %L', part, external_id_name);
+  EXECUTE format('CREATE TRIGGER "!pg2kafka" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s',
+    target.shown, replace(function_name, '()', format('(%s)', arguments)));
+  EXECUTE format('CREATE TRIGGER "!pg2kafka truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s',
+    target.shown, replace(function_name, '()', format('(%s)', arguments)));
+  -- Nobody writes to the table from here to the end of this transaction.
+  EXECUTE format('SELECT count(pg2kafka.send($1, $2, pg2kafka.row_id(j.row_data, $3), ''SNAPSHOT'', j.row_data))
+    FROM %s AS t CROSS JOIN LATERAL (SELECT row_to_json(t) AS row_data OFFSET 0) AS j', target.shown)
+  USING target.oid, part, external_id_name;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.setup(regclass, text) IS
+  'Sends all rows of a table and from then on every change of it; the column is the message''s key.';
+
+-- What setup() made, for whoever removes the dialect. The triggers go with their functions.
+CREATE OR REPLACE FUNCTION pg2kafka.remove() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET client_min_messages = warning
+AS $$
+DECLARE
+  writer text;
+BEGIN
+  FOR writer IN
+    SELECT p.oid::regprocedure::text FROM pg_proc AS p
+    WHERE p.pronamespace = to_regnamespace('pg2kafka') AND p.proname LIKE 'events of %'
+  LOOP
+    EXECUTE format('DROP FUNCTION %s CASCADE', writer);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.remove() IS 'Removes every trigger that setup() made. For the role that owns the schema.';
+
+CREATE OR REPLACE VIEW pg2kafka.outbound_event_queue WITH (security_barrier = true) AS
+SELECT o.id, (e.event ->> 'uuid')::uuid AS uuid, e.event ->> 'external_id' AS external_id, substr(o.source, 10) AS table_name,
+  e.event ->> 'statement' AS statement, (e.event -> 'data')::jsonb AS data, (e.event ->> 'created_at')::timestamptz AS created_at
+FROM millrace.outbox AS o CROSS JOIN LATERAL (SELECT convert_from(o.value, 'UTF8')::json AS event) AS e
+WHERE o.source LIKE 'pg2kafka %' AND (millrace.is_admin() OR pg_has_role(o.owner::oid, 'USAGE'));
+COMMENT ON VIEW pg2kafka.outbound_event_queue IS 'Events of your tables that are in the outbox; one that was sent leaves it some time later.';
+COMMENT ON COLUMN pg2kafka.outbound_event_queue.id IS 'Number in the outbox.';
+COMMENT ON COLUMN pg2kafka.outbound_event_queue.uuid IS 'Of the event.';
+COMMENT ON COLUMN pg2kafka.outbound_event_queue.external_id IS 'Of the row; the message''s key.';
+COMMENT ON COLUMN pg2kafka.outbound_event_queue.table_name IS 'Table, with its schema.';
+COMMENT ON COLUMN pg2kafka.outbound_event_queue.statement IS 'SNAPSHOT, INSERT, UPDATE or DELETE.';
+COMMENT ON COLUMN pg2kafka.outbound_event_queue.data IS 'The row; of an UPDATE what changed; of a DELETE nothing.';
+COMMENT ON COLUMN pg2kafka.outbound_event_queue.created_at IS 'When it happened.';
+
+GRANT USAGE ON SCHEMA pg2kafka TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text), pg2kafka.row_id(json, text),
+  pg2kafka.send(oid, text, text, text, json), pg2kafka.record_change(text, oid, text, text, json, json),
+  pg2kafka.record_truncate(oid, text, text), pg2kafka.writer(regrole), pg2kafka.setup(regclass, text) TO PUBLIC;
+REVOKE ALL ON FUNCTION pg2kafka.remove() FROM PUBLIC;
+GRANT SELECT ON pg2kafka.outbound_event_queue TO PUBLIC;
