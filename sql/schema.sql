@@ -237,6 +237,18 @@ CREATE TABLE millrace.installation (
 GRANT SELECT (system_identifier, timeline, database, database_oid) ON TABLE millrace.installation TO PUBLIC;
 COMMENT ON TABLE millrace.installation IS 'What this database is, so that a clone or a restored copy of it is noticed.';
 
+CREATE TABLE millrace.lease (
+  name text NOT NULL,
+  epoch bigint DEFAULT 0 NOT NULL,
+  daemon uuid,
+  backend_pid integer,
+  backend_started timestamp with time zone,
+  renewed_at timestamp with time zone,
+  PRIMARY KEY (name)
+);
+ALTER TABLE millrace.lease ENABLE ROW LEVEL SECURITY;
+COMMENT ON TABLE millrace.lease IS 'Which daemon does the work that only one may do, and when it last said so.';
+
 CREATE TABLE millrace.migration (
   version integer NOT NULL,
   name text NOT NULL,
@@ -357,6 +369,44 @@ COMMENT ON COLUMN millrace.outbox_3.partition IS 'NULL: the key decides.';
 COMMENT ON COLUMN millrace.outbox_3.value IS 'NULL: a tombstone.';
 COMMENT ON COLUMN millrace.outbox_3.headers IS 'name, value, name, value, ...';
 COMMENT ON COLUMN millrace.outbox_3.source IS 'Relation whose trigger produced it, if one did.';
+
+CREATE TABLE millrace.outbox_progress (
+  cluster text NOT NULL,
+  epoch bigint NOT NULL,
+  sent pg_snapshot DEFAULT '1:1:'::pg_snapshot NOT NULL,
+  batch pg_snapshot,
+  last_id bigint DEFAULT 0 NOT NULL,
+  error_code text,
+  error_message text,
+  error_at timestamp with time zone,
+  FOREIGN KEY (cluster) REFERENCES millrace.cluster(name) ON DELETE CASCADE,
+  PRIMARY KEY (cluster)
+) WITH (fillfactor=50);
+ALTER TABLE millrace.outbox_progress ENABLE ROW LEVEL SECURITY;
+COMMENT ON TABLE millrace.outbox_progress IS 'How much of the outbox is sent to each cluster. Written by the daemon.';
+
+CREATE TABLE millrace.outbox_waiting (
+  id bigint NOT NULL,
+  xid xid8 NOT NULL,
+  "timestamp" timestamp with time zone NOT NULL,
+  owner regrole NOT NULL,
+  partition integer,
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  key bytea,
+  value bytea,
+  headers bytea[],
+  source text,
+  whole_topic boolean NOT NULL,
+  code text,
+  message text,
+  waiting_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  attempts integer DEFAULT 0 NOT NULL,
+  PRIMARY KEY (id)
+);
+CREATE INDEX outbox_waiting_order ON millrace.outbox_waiting USING btree (cluster, topic, id);
+ALTER TABLE millrace.outbox_waiting ENABLE ROW LEVEL SECURITY;
+COMMENT ON TABLE millrace.outbox_waiting IS 'Messages that Kafka does not take as they or their topic are, and those behind them. Written by the daemon; read millrace.outbox_status.';
 
 CREATE TABLE millrace.outbox_writing (
   singleton boolean DEFAULT true NOT NULL,
@@ -845,6 +895,48 @@ UNION ALL
    FROM millrace.outbox_3;
 COMMENT ON VIEW millrace.outbox IS 'All segments of the outbox. Rows that were sent stay until their segment is truncated. For the role that owns the schema.';
 
+CREATE VIEW millrace.outbox_status WITH (security_barrier=true) AS
+ SELECT c.name AS cluster,
+    COALESCE(backlog.messages, 0::bigint) AS backlog,
+    backlog.oldest AS oldest_unsent,
+    COALESCE(waiting.messages, 0::bigint) AS waiting,
+    COALESCE(waiting.keys, 0::bigint) AS waiting_keys,
+    first_waiting.id AS waiting_id,
+    first_waiting.topic AS waiting_topic,
+    first_waiting.code AS waiting_code,
+    first_waiting.message AS waiting_message,
+    p.error_code,
+    p.error_message,
+    p.error_at,
+    l.daemon,
+    l.renewed_at
+   FROM millrace.cluster c
+     LEFT JOIN millrace.outbox_progress p ON p.cluster = c.name
+     LEFT JOIN millrace.lease l ON l.name = 'outbox'::text
+     CROSS JOIN LATERAL ( SELECT count(*) AS messages,
+            min(o."timestamp") AS oldest
+           FROM millrace.outbox o
+          WHERE o.cluster = c.name AND (p.sent IS NULL OR NOT pg_visible_in_snapshot(o.xid, p.sent)) AND NOT COALESCE(o.id <= p.last_id AND pg_visible_in_snapshot(o.xid, p.batch), false)) backlog
+     CROSS JOIN LATERAL ( SELECT count(*) AS messages,
+            count(DISTINCT ROW(w.topic, w.key,
+                CASE
+                    WHEN w.key IS NULL THEN COALESCE((- w.partition)::bigint, w.id)
+                    ELSE NULL::bigint
+                END)) AS keys
+           FROM millrace.outbox_waiting w
+          WHERE w.cluster = c.name) waiting
+     LEFT JOIN LATERAL ( SELECT w.id,
+            w.topic,
+            w.code,
+            w.message
+           FROM millrace.outbox_waiting w
+          WHERE w.cluster = c.name AND w.code IS NOT NULL
+          ORDER BY w.id
+         LIMIT 1) first_waiting ON true
+  WHERE ( SELECT millrace.is_admin() AS is_admin);
+GRANT SELECT ON TABLE millrace.outbox_status TO PUBLIC;
+COMMENT ON VIEW millrace.outbox_status IS 'For administrators: what of the outbox is not sent yet, what waits and why, what the relay met last, and which daemon it is.';
+
 CREATE VIEW millrace.removal WITH (security_barrier=true) AS
  SELECT NULL::bigint AS consumer_id
   WHERE false;
@@ -1073,6 +1165,19 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.adopt(boolean,boolean) TO PUBLIC;
 COMMENT ON FUNCTION millrace.adopt(boolean,boolean) IS 'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
 
+CREATE OR REPLACE FUNCTION millrace.advance_outbox(cluster text, epoch bigint)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  UPDATE millrace.outbox_progress AS p SET sent = pg_current_snapshot()
+  WHERE p.cluster = advance_outbox.cluster AND p.epoch = advance_outbox.epoch AND p.batch IS NULL
+    AND EXISTS (SELECT FROM millrace.outbox AS o WHERE o.xid >= pg_snapshot_xmax(p.sent))
+    AND millrace.outbox_news(p.cluster, p.sent) = '{}'
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.advance_outbox(text,bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.alter_consumer(consumer bigint, format text DEFAULT NULL::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT NULL::text, missing_keys text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT NULL::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT NULL::text, dead_letter_limit bigint DEFAULT NULL::bigint, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT NULL::text, batchsize integer DEFAULT NULL::integer, maxbytes integer DEFAULT NULL::integer, parallelism integer DEFAULT NULL::integer, timeout integer DEFAULT NULL::integer, group_id text DEFAULT NULL::text, reset text[] DEFAULT NULL::text[])
  RETURNS void
  LANGUAGE sql
@@ -1239,6 +1344,19 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.begin_consumer(text,text,text,text,text,jsonb) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.begin_relay(epoch bigint)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  INSERT INTO millrace.outbox_progress AS p (cluster, epoch)
+  SELECT c.name, begin_relay.epoch FROM millrace.cluster AS c
+  ON CONFLICT (cluster) DO UPDATE
+    SET epoch = excluded.epoch, error_code = NULL, error_message = NULL, error_at = NULL WHERE p.epoch < excluded.epoch
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.begin_relay(bigint) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.broker_address(host text)
  RETURNS text
@@ -3083,6 +3201,48 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.needs_check(text,text,oid) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.next_outbox_batch(cluster text, epoch bigint, finished boolean)
+ RETURNS TABLE(sent text, batch text, last_id bigint, segments integer[])
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  progress millrace.outbox_progress;
+  seen pg_snapshot;
+  fresh pg_snapshot;
+  seen_until pg_lsn;
+BEGIN
+  SELECT p.* INTO progress FROM millrace.outbox_progress AS p
+  WHERE p.cluster = next_outbox_batch.cluster AND p.epoch = next_outbox_batch.epoch;
+  IF NOT FOUND THEN
+    RETURN;
+  ELSIF progress.batch IS NOT NULL AND NOT finished THEN
+    RETURN QUERY SELECT progress.sent::text, progress.batch::text, progress.last_id, '{0,1,2,3}'::integer[];
+    RETURN;
+  END IF;
+  seen := coalesce(progress.batch, progress.sent);
+  IF cardinality(millrace.outbox_news(next_outbox_batch.cluster, seen)) > 0 THEN
+    -- whatever the statement's snapshot sees has its commit in the WAL before the end of it now
+    SELECT pg_current_snapshot(), pg_current_wal_insert_lsn() INTO fresh, seen_until;
+    IF pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
+      PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    -- looked again for the segments: the batch's snapshot is a later one
+    RETURN QUERY UPDATE millrace.outbox_progress AS p SET sent = seen, batch = fresh, last_id = 0
+      WHERE p.cluster = next_outbox_batch.cluster AND p.epoch = next_outbox_batch.epoch
+      RETURNING p.sent::text, p.batch::text, p.last_id, millrace.outbox_news(next_outbox_batch.cluster, seen);
+  ELSIF progress.batch IS NOT NULL THEN
+    RETURN QUERY UPDATE millrace.outbox_progress AS p SET sent = seen, batch = NULL, last_id = 0
+      WHERE p.cluster = next_outbox_batch.cluster AND p.epoch = next_outbox_batch.epoch
+      RETURNING p.sent::text, p.batch::text, p.last_id, '{}'::integer[];
+  ELSE
+    RETURN QUERY SELECT progress.sent::text, NULL::text, 0::bigint, '{}'::integer[];
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.next_outbox_batch(text,bigint,boolean) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.notice_foreign(target_schema text, target_name text)
  RETURNS void
  LANGUAGE plpgsql
@@ -3127,12 +3287,77 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.notify_daemon() TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.outbox_news(cluster text, seen pg_snapshot)
+ RETURNS integer[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  -- whoever is not in the snapshot began after it, or was under way
+  later xid8 := pg_snapshot_xmax(seen);
+  late xid8[] := ARRAY(SELECT pg_snapshot_xip(seen));
+  any_late boolean := cardinality(late) > 0;
+  found integer[] := '{}';
+BEGIN
+  IF EXISTS (SELECT FROM millrace.outbox_0 AS o WHERE o.xid >= later AND o.cluster = outbox_news.cluster)
+    OR any_late AND EXISTS (SELECT FROM millrace.outbox_0 AS o WHERE o.xid = ANY (late) AND o.cluster = outbox_news.cluster) THEN
+    found := found || 0;
+  END IF;
+  IF EXISTS (SELECT FROM millrace.outbox_1 AS o WHERE o.xid >= later AND o.cluster = outbox_news.cluster)
+    OR any_late AND EXISTS (SELECT FROM millrace.outbox_1 AS o WHERE o.xid = ANY (late) AND o.cluster = outbox_news.cluster) THEN
+    found := found || 1;
+  END IF;
+  IF EXISTS (SELECT FROM millrace.outbox_2 AS o WHERE o.xid >= later AND o.cluster = outbox_news.cluster)
+    OR any_late AND EXISTS (SELECT FROM millrace.outbox_2 AS o WHERE o.xid = ANY (late) AND o.cluster = outbox_news.cluster) THEN
+    found := found || 2;
+  END IF;
+  IF EXISTS (SELECT FROM millrace.outbox_3 AS o WHERE o.xid >= later AND o.cluster = outbox_news.cluster)
+    OR any_late AND EXISTS (SELECT FROM millrace.outbox_3 AS o WHERE o.xid = ANY (late) AND o.cluster = outbox_news.cluster) THEN
+    found := found || 3;
+  END IF;
+  RETURN found;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.outbox_news(text,pg_snapshot) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.outbox_sleep()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT pg_try_advisory_lock(1298756723, 5) THEN
+    RETURN false;
+  END IF;
+  IF EXISTS (
+    SELECT FROM pg_locks AS l
+    WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.relation IN ('millrace.outbox_0'::regclass, 'millrace.outbox_1'::regclass, 'millrace.outbox_2'::regclass,
+        'millrace.outbox_3'::regclass)
+  ) THEN
+    PERFORM pg_advisory_unlock(1298756723, 5);
+    RETURN false;
+  END IF;
+  RETURN true;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.outbox_sleep() TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.outbox_wake()
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
+  IF pg_try_advisory_lock_shared(1298756723, 5) THEN
+    PERFORM pg_advisory_unlock_shared(1298756723, 5);
+  ELSE
+    PERFORM pg_notify('millrace_outbox', '');
+  END IF;
 END
 $function$
 ;
@@ -3299,6 +3524,56 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.record_identity(text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.record_identity(text) IS 'Records what this database is now; false when that was recorded already. For the role that owns the schema.';
+
+CREATE OR REPLACE FUNCTION millrace.record_outbox(cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], codes text[], messages text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  UPDATE millrace.outbox_progress AS p SET last_id = record_outbox.last_id
+  WHERE p.cluster = record_outbox.cluster AND p.epoch = record_outbox.epoch;
+  IF NOT FOUND THEN
+    RETURN false;
+  ELSIF cardinality(ids) > 0 THEN
+    INSERT INTO millrace.outbox_waiting
+    SELECT o.*, w.whole_topic, w.code, w.message
+    FROM unnest(ids, record_outbox.whole_topic, codes, messages) AS w (id, whole_topic, code, message)
+    JOIN (
+      SELECT * FROM millrace.outbox_0 UNION ALL SELECT * FROM millrace.outbox_1
+      UNION ALL SELECT * FROM millrace.outbox_2 UNION ALL SELECT * FROM millrace.outbox_3
+    ) AS o ON o.id = w.id
+    WHERE o.xid = ANY (xids) AND o.id = ANY (ids)
+    ON CONFLICT DO NOTHING;
+  END IF;
+  RETURN true;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.record_outbox(text,bigint,bigint,xid8[],bigint[],boolean[],text[],text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.record_waiting(cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], codes text[], messages text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM FROM millrace.outbox_progress AS p
+  WHERE p.cluster = record_waiting.cluster AND p.epoch = record_waiting.epoch FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  DELETE FROM millrace.outbox_waiting AS o WHERE o.id = ANY (record_waiting.sent);
+  UPDATE millrace.outbox_waiting AS o
+  SET whole_topic = w.whole_topic, code = w.code, message = w.message,
+    attempts = o.attempts + (w.code IS NOT NULL)::integer
+  FROM unnest(ids, record_waiting.whole_topic, codes, messages) AS w (id, whole_topic, code, message)
+  WHERE o.id = w.id;
+  RETURN true;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.record_waiting(text,bigint,bigint[],bigint[],boolean[],text[],text[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.refuse(problem text, message text)
  RETURNS void
@@ -3500,6 +3775,17 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.relation(text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.relation(text) IS 'The relation that a name means along the caller''s search_path, or NULL.';
 
+CREATE OR REPLACE FUNCTION millrace.release_lease(name text, epoch bigint)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  UPDATE millrace.lease AS l SET daemon = NULL, backend_pid = NULL, backend_started = NULL
+  WHERE l.name = release_lease.name AND l.epoch = release_lease.epoch
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.release_lease(text,bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.remove_broker(host text, cluster text DEFAULT 'default'::text)
  RETURNS void
  LANGUAGE plpgsql
@@ -3519,6 +3805,19 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.remove_broker(text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.remove_broker(text,text) IS 'Removes a broker from a cluster. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.renew_lease(name text, epoch bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH renewed AS (
+    UPDATE millrace.lease AS l SET renewed_at = clock_timestamp()
+    WHERE l.name = renew_lease.name AND l.epoch = renew_lease.epoch RETURNING 1)
+  SELECT EXISTS (SELECT FROM renewed)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.renew_lease(text,bigint) TO PUBLIC;
 
 CREATE OR REPLACE PROCEDURE millrace.replay(IN consumer bigint DEFAULT NULL::bigint, IN ids bigint[] DEFAULT NULL::bigint[], IN "where" text DEFAULT NULL::text, INOUT asked bigint DEFAULT NULL::bigint, INOUT loaded bigint DEFAULT NULL::bigint, INOUT failed bigint DEFAULT NULL::bigint, INOUT request bigint DEFAULT NULL::bigint)
  LANGUAGE plpgsql
@@ -3639,6 +3938,42 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.revoke_topic(text,text,text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.revoke_topic(text,text,text,text) IS 'Takes grants back, of one action or of all; consumers that run go on until they are stopped. For administrators.';
 
+CREATE OR REPLACE FUNCTION millrace.rotate_outbox(large bigint DEFAULT 33554432)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  current_segment smallint;
+  next_segment smallint;
+BEGIN
+  SELECT w.segment INTO current_segment FROM millrace.outbox_writing AS w;
+  FOR i IN 0..3 LOOP
+    IF i = current_segment THEN
+      CONTINUE;
+    END IF;
+    IF pg_relation_size(format('millrace.outbox_%s', i)::regclass) > 0 THEN
+      CONTINUE WHEN NOT millrace.segment_is_sent(i);
+      BEGIN
+        EXECUTE format('LOCK TABLE millrace.outbox_%s IN ACCESS EXCLUSIVE MODE NOWAIT', i);
+      EXCEPTION WHEN lock_not_available THEN
+        CONTINUE;
+      END;
+      -- asked again under the lock: now it sees everything that was ever written there
+      CONTINUE WHEN NOT millrace.segment_is_sent(i);
+      EXECUTE format('TRUNCATE millrace.outbox_%s', i);
+    END IF;
+    next_segment := coalesce(next_segment, i);
+  END LOOP;
+  IF next_segment IS NOT NULL AND pg_relation_size(format('millrace.outbox_%s', current_segment)::regclass) >= large THEN
+    UPDATE millrace.outbox_writing SET segment = next_segment;
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.rotate_outbox(bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.rotate_outbox(bigint) IS 'Empties the outbox''s segments that are sent, and goes on in an empty one when the present one is large (bytes). The daemon calls it.';
+
 CREATE OR REPLACE FUNCTION millrace.route(key text, target_schema text)
  RETURNS TABLE(schema text, name text)
  LANGUAGE plpgsql
@@ -3739,6 +4074,32 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.seek(bigint,timestamp with time zone) TO PUBLIC;
 COMMENT ON FUNCTION millrace.seek(bigint,timestamp with time zone) IS 'Moves a consumer to the first messages that are not older than a time, else to the end.';
+
+CREATE OR REPLACE FUNCTION millrace.segment_is_sent(segment integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  progress millrace.outbox_progress;
+  unsent boolean;
+BEGIN
+  FOR progress IN SELECT p.* FROM millrace.outbox_progress AS p LOOP
+    EXECUTE format('SELECT EXISTS (SELECT FROM millrace.outbox_%1$s AS o WHERE o.xid >= $1 AND o.cluster = $3)
+        OR cardinality($2) > 0 AND EXISTS (SELECT FROM millrace.outbox_%1$s AS o WHERE o.xid = ANY ($2) AND o.cluster = $3)', segment)
+      INTO unsent
+      USING pg_snapshot_xmax(progress.sent), ARRAY(SELECT pg_snapshot_xip(progress.sent)), progress.cluster;
+    IF unsent THEN
+      RETURN false;
+    END IF;
+  END LOOP;
+  -- of a cluster that was just added nothing is sent
+  RETURN NOT EXISTS (SELECT FROM millrace.cluster AS c
+    WHERE NOT EXISTS (SELECT FROM millrace.outbox_progress AS p WHERE p.cluster = c.name));
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.segment_is_sent(integer) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.set_start_pending()
  RETURNS trigger
@@ -4042,6 +4403,35 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.sweep() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.take_lease(name text, daemon uuid, backend_started timestamp with time zone, timeout interval)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  held millrace.lease;
+  new_epoch bigint;
+BEGIN
+  SELECT l.* INTO held FROM millrace.lease AS l WHERE l.name = take_lease.name FOR NO KEY UPDATE;
+  IF held.backend_pid <> pg_backend_pid() AND EXISTS (
+    SELECT FROM pg_stat_activity AS a
+    WHERE a.pid = held.backend_pid AND coalesce(a.backend_start = held.backend_started, true)
+  ) THEN
+    IF held.renewed_at < clock_timestamp() - timeout THEN
+      PERFORM pg_terminate_backend(held.backend_pid);
+    END IF;
+    RETURN NULL;
+  END IF;
+  UPDATE millrace.lease AS l
+  SET epoch = l.epoch + 1, daemon = take_lease.daemon, backend_pid = pg_backend_pid(),
+    backend_started = take_lease.backend_started, renewed_at = clock_timestamp()
+  WHERE l.name = take_lease.name RETURNING l.epoch INTO new_epoch;
+  RETURN new_epoch;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.take_lease(text,uuid,timestamp with time zone,interval) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.target_problem(target_schema text, target_name text, owner oid)
  RETURNS TABLE(code text, message text)

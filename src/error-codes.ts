@@ -126,7 +126,33 @@ const daemonCodes = {
   'topic-missing': {
     origin: 'daemon',
     message: 'the topic[ {topic}] does not exist[ in cluster {cluster}]',
-    hint: 'Create the topic; the daemon waits for it and then reads it from its beginning.',
+    hint: 'Create the topic. A consumer then reads it from its beginning; messages for it wait and are sent then.',
+  },
+  // Sending
+  'topic-not-writable': {
+    origin: 'daemon',
+    message: 'the broker does not let this user write to the topic[ {topic}][ of cluster {cluster}]',
+    hint: 'Grant WRITE and DESCRIBE on the topic (kafka-acls). Its messages wait and are sent then.',
+  },
+  'partition-missing': {
+    origin: 'daemon',
+    message: 'the topic[ {topic}] has no partition[ {partition}]: it has {count}',
+    hint: 'Add partitions to the topic; its messages wait and are sent then.',
+  },
+  'message-refused': {
+    origin: 'daemon',
+    message: 'the broker does not take the message[ for {topic}][, partition {partition}][: {reason}]',
+    hint: 'Change the topic (max.message.bytes, cleanup.policy) so that it does; the message and those of its key wait.',
+  },
+  'produce-failed': {
+    origin: 'daemon',
+    message: 'messages could not be written[ to {topic}][, partition {partition}][: {reason}]',
+    hint: 'Usually a leader is changing or replicas are missing; the daemon tries again by itself.',
+  },
+  'lease-expired': {
+    origin: 'daemon',
+    message: 'this daemon may not send: it has not renewed its lease in time',
+    hint: 'PostgreSQL did not answer, or the process was stopped. Whoever holds the lease goes on by itself.',
   },
   'topic-recreated': {
     origin: 'daemon',

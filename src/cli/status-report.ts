@@ -2,7 +2,7 @@
 // programs JSON in which counts and offsets are numbers with all their digits.
 
 import { errorCodes, isErrorCode, MillraceError } from '../errors.ts'
-import type { ConsumerStatus, PartitionStatus, Status } from '../postgres/status.ts'
+import type { ConsumerStatus, OutboxStatus, PartitionStatus, Status } from '../postgres/status.ts'
 import { type Column, plain, table } from './table.ts'
 
 const columns: readonly Column[] = [
@@ -18,9 +18,10 @@ const columns: readonly Column[] = [
   { title: 'SEEN', align: 'right' },
 ]
 
-export function statusText({ daemonConnected, identityChanged, consumers }: Status): string {
+export function statusText({ daemonConnected, identityChanged, consumers, outbox }: Status): string {
   const lines = consumers.length === 0 ? ['No consumers.'] : table(columns, consumers.flatMap(rowsOf))
   for (const consumer of consumers) lines.push(...remarksOn(consumer))
+  for (const one of outbox) lines.push('', ...remarksOnOutbox(one))
   if (identityChanged !== null) {
     const { message, hint } = new MillraceError('identity-changed', { reason: identityChanged })
     lines.push('', plain(`identity-changed: ${message}`), `  hint: ${hint}`)
@@ -68,8 +69,25 @@ function remarksOn({ topic, target, state, error, warning }: ConsumerStatus): st
   return lines
 }
 
+function remarksOnOutbox(status: OutboxStatus): string[] {
+  const { cluster, backlog, waiting, waitingKeys, waitingId, waitingCode, waitingMessage } = status
+  const { errorCode, errorMessage } = status
+  const lines = [
+    `outbox for ${plain(cluster)}: ${backlog} not sent, ${waiting} waiting (keys: ${waitingKeys})`,
+  ]
+  if (waitingCode !== null)
+    lines.push(`  message ${waitingId} waits: ${waitingCode}`, `    ${plain(waitingMessage ?? '')}`)
+  if (errorCode !== null) lines.push(`  ${errorCode}`, `    ${plain(errorMessage ?? '')}`)
+  for (const code of [waitingCode, errorCode]) {
+    if (code !== null && isErrorCode(code)) lines.push(`  hint: ${errorCodes[code].hint}`)
+  }
+  return lines
+}
+
 // In the JSON of a status these are numbers; PostgreSQL's bigint has more digits than a JavaScript number keeps.
-const numbers = new Set(['id', 'messages', 'skipped', 'lag', 'position', 'low', 'high', 'offset'])
+const numbers = new Set(
+  'id messages skipped lag position low high offset backlog waiting waitingKeys waitingId'.split(' '),
+)
 
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 

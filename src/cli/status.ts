@@ -1,5 +1,5 @@
 // Status tells a person and a script the same: the exit code is 0 only when every consumer runs, is on its way
-// to, or was stopped on purpose.
+// to, or was stopped on purpose, and no message for Kafka waits for a person or a server.
 
 import { readStatus } from '../postgres/status.ts'
 import { parseOptions } from './command.ts'
@@ -15,6 +15,8 @@ export async function status(args: string[], env: NodeJS.ProcessEnv): Promise<nu
   const found = await withDatabase('status', options, env, readStatus)
   process.stdout.write(options.has('json') ? statusJson(found) : statusText(found))
   const worry =
-    found.identityChanged !== null || found.consumers.some(({ state }) => worrying.includes(state))
+    found.identityChanged !== null ||
+    found.consumers.some(({ state }) => worrying.includes(state)) ||
+    found.outbox.some(({ waitingCode, errorCode }) => waitingCode !== null || errorCode !== null)
   return worry ? exitCodes.failed : exitCodes.ok
 }

@@ -27,6 +27,12 @@ export interface Config {
     takeoverGrace: number
   }
   kafka: { clientId: string; connectTimeout: number; requestTimeout: number; metadataInterval: number }
+  outbound: {
+    compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
+    linger: number
+    batchSize: number
+    leaseTimeout: number
+  }
   group: { sessionTimeout: number; heartbeatInterval: number }
   /** `listen` is null when nothing is served. */
   http: { listen: ListenAddress | null; partitions: boolean }

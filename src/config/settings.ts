@@ -28,7 +28,7 @@ export const settings: readonly Setting[] = [
   {
     path: 'database.maxConnections',
     env: ['MILLRACE_DATABASE_MAX_CONNECTIONS'],
-    type: integer(3, 1000),
+    type: integer(4, 1000),
     default: '8',
     about: 'Most connections to PostgreSQL that this daemon opens.',
   },
@@ -109,6 +109,35 @@ export const settings: readonly Setting[] = [
     type: duration('100ms', '1h'),
     default: '5s',
     about: 'How often topics are looked up for new partitions, new leaders, or being there at last.',
+  },
+  {
+    path: 'outbound.compression',
+    env: ['MILLRACE_OUTBOUND_COMPRESSION'],
+    type: choice(['none', 'gzip', 'snappy', 'lz4', 'zstd']),
+    default: 'none',
+    about: 'How record batches are compressed that are sent to Kafka.',
+  },
+  {
+    path: 'outbound.linger',
+    env: ['MILLRACE_OUTBOUND_LINGER'],
+    type: duration('0s', '1min'),
+    default: '0s',
+    about: 'How long a record batch that is not full waits for more messages.',
+  },
+  {
+    path: 'outbound.batchSize',
+    env: ['MILLRACE_OUTBOUND_BATCH_SIZE'],
+    type: byteCount('1kB', '16MB'),
+    default: '256kB',
+    about:
+      'Bytes of a full record batch, before compression. A message that is larger is a batch of its own.',
+  },
+  {
+    path: 'outbound.leaseTimeout',
+    env: ['MILLRACE_OUTBOUND_LEASE_TIMEOUT'],
+    type: duration('1s', '10min'),
+    default: '10s',
+    about: 'How long the daemon that sends may be silent before another one ends its session and takes over.',
   },
   {
     path: 'group.sessionTimeout',

@@ -68,7 +68,7 @@ export const metrics = {
     name: 'millrace_postgres_sessions_limit',
     type: 'gauge',
     per: 'daemon',
-    help: 'Most loading connections: database.maxConnections without the two that do not load.',
+    help: 'Most loading connections: database.maxConnections without the three that do not load.',
   },
   connects: {
     name: 'millrace_postgres_connects_total',

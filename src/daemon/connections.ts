@@ -17,8 +17,8 @@ export interface ConnectionsParts {
   onRefused: () => void
 }
 
-/** Of the connections allowed, one listens and one serves the short statements. */
-const ownConnections = 2
+/** Of the connections allowed, one listens, one serves the short statements and one is for sending the outbox. */
+const ownConnections = 3
 
 export class Connections {
   /** For the short statements. */
@@ -39,6 +39,11 @@ export class Connections {
   openListener(): Promise<Session> {
     // a server that vanished without a word does not answer: its connection would be silent for a quarter of an hour
     return this.#open('listener', {}, 2 * this.#parts.database.connectTimeout)
+  }
+
+  /** For the outbox: its backend holds the lease. */
+  openRelay(): Promise<Session> {
+    return this.#openChecked('relay', {})
   }
 
   /** Gives up all but the listener, also where they are in use: the server that they are with does not count any more. */

@@ -11,9 +11,9 @@ import { MemoryBudget } from '../inbound/memory-budget.ts'
 import { ResponsePool } from '../kafka/response-pool.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
+import { Bell } from '../pipeline/bell.ts'
 import { databaseOutage, Outages, postgresAway } from '../pipeline/outage.ts'
 import type { Session } from '../postgres/session.ts'
-import { Bell } from './bell.ts'
 import { Connections } from './connections.ts'
 import { checkRole, isSuperuser, matchSchema, readInstance } from './identity.ts'
 import { keepReporting } from './reporting.ts'
@@ -91,6 +91,7 @@ class Daemon {
       outages: this.#outages,
       log,
       onEnd: () => this.#bell.ring(),
+      openRelay: () => this.#connections.openRelay(),
     })
   }
 

@@ -4,6 +4,7 @@
 import type { Config } from '../config/config.ts'
 import type { Pipeline } from '../inbound/pipeline.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
+import { Relay } from '../outbound/relay.ts'
 import type { Session } from '../postgres/session.ts'
 import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
@@ -15,6 +16,10 @@ import { TopicPatterns } from './topic-patterns.ts'
 import type { Vitals } from './vitals.ts'
 import { Watcher } from './watcher.ts'
 
+export interface WorkParts extends PipelinesParts {
+  openRelay: () => Promise<Session>
+}
+
 export class Work {
   readonly #config: Config
   readonly #vitals: Vitals
@@ -23,10 +28,11 @@ export class Work {
   readonly #housekeeping: Housekeeping
   readonly #requests: Requests
   readonly #watcher: Watcher
+  readonly #relay: Relay
   #brokers = new Map<string, string[]>()
 
-  constructor(parts: PipelinesParts) {
-    const { config, daemonId, shared, vitals, reports, log, onEnd } = parts
+  constructor(parts: WorkParts) {
+    const { config, daemonId, shared, vitals, reports, outages, log, onEnd } = parts
     const accessOf = (cluster: string) => this.#accessOf(cluster)
     this.#config = config
     this.#vitals = vitals
@@ -40,6 +46,22 @@ export class Work {
       forget: (report) => reports.forget(report),
     })
     this.#requests = new Requests({ ...shared, daemonId, retry: config.retry, log, accessOf, onEnd })
+    this.#relay = new Relay({
+      daemonId,
+      openSession: parts.openRelay,
+      shared: shared.shared,
+      sessions: shared.sessions,
+      accessOf,
+      settings: {
+        ...config.outbound,
+        buffer: Math.floor(config.daemon.memoryBudget / 4),
+        retry: config.retry,
+        metadataInterval: config.kafka.metadataInterval,
+      },
+      leaseTimeout: config.outbound.leaseTimeout,
+      outages,
+      log,
+    })
     this.#watcher = new Watcher({ accessOf, write: (marks) => reports.writeMarks(marks), log })
   }
 
@@ -66,6 +88,7 @@ export class Work {
     for (const { cluster, topic } of desired.watched) this.#watcher.ask(cluster, topic, watchers)
     await this.#patterns.keep(desired.patterns)
     this.#housekeeping.keep()
+    this.#relay.keep(installation, [...desired.brokers.keys()])
     await this.#requests.keep(session, watchers)
   }
 
@@ -77,6 +100,7 @@ export class Work {
       this.#patterns.end(),
       this.#housekeeping.end(),
       this.#requests.end(),
+      this.#relay.end(),
     ])
   }
 

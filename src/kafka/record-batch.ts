@@ -44,7 +44,7 @@ export interface BatchPlace {
   offset: bigint
 }
 
-const crc32c = fastCrc32c()
+export const crc32c = fastCrc32c()
 
 /** The native CRC is thirty times faster than the portable one; it is optional, as its package is. */
 function fastCrc32c(): (bytes: Buffer) => number {

@@ -1,4 +1,4 @@
-// A connection to one broker that carries Fetch alone, and whose bytes are touched once: the socket reads into one
+// A connection to one broker that carries Fetch alone, or Produce alone, and whose bytes are touched once: the socket reads into one
 // fixed buffer, and from there they go to the place where the response stays until it is loaded. (The client
 // library's connection keeps every chunk and joins them, which is fine for everything but this.) Protocol, TLS
 // options, SASL and the parsing of small responses are the library's.
@@ -27,6 +27,9 @@ const readBytes = 256 * 1024
 
 /** Of a response that is too large, so much is read, to tell whose messages they are. */
 const headBytes = 64 * 1024
+
+/** Bytes of a request that is written in one piece. */
+const joinedBytes = 64 * 1024
 
 /** Bytes of a response's header: a correlation id and, in flexible versions, one byte for no tagged fields. */
 const plainHeader = 4
@@ -204,7 +207,14 @@ export class Wire {
       done(error, body?.subarray(responseTags ? flexibleHeader : plainHeader) ?? null)
     }
     this.#pending.push({ correlationId, settle })
-    this.#socket.write(writer.buffer)
+    if (writer.length < joinedBytes) {
+      this.#socket.write(writer.buffer)
+      return
+    }
+    // in its pieces: joined, a request full of messages would be copied once more
+    this.#socket.cork()
+    for (const piece of writer.buffers) this.#socket.write(piece)
+    this.#socket.uncork()
   }
 
   /** @returns true: go on reading */

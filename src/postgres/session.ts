@@ -6,6 +6,7 @@ import type pg from 'pg'
 import type { QueryResultRow } from 'pg'
 import { type ConnectOptions, connect } from './connection.ts'
 import { CopyIn } from './copy.ts'
+import { CopyOut } from './copy-out.ts'
 import { identifier, literal } from './literal.ts'
 
 export class Session {
@@ -97,6 +98,11 @@ export class Session {
   /** @param sql ends in COPY ... FROM STDIN. @returns the number of rows */
   async copyIn(sql: string, chunks: Iterable<Buffer>): Promise<number> {
     return this.#client.query(new CopyIn(sql, chunks)).done
+  }
+
+  /** @param sql with one COPY ... TO STDOUT. The connection is this one's until `done`. */
+  copyOut(sql: string, take: (row: Buffer) => void): CopyOut {
+    return this.#client.query(new CopyOut(sql, take))
   }
 
   /** Ends an open transaction after an error. Does nothing on a lost connection: its end is the rollback. */

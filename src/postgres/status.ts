@@ -44,11 +44,30 @@ export interface ConsumerStatus {
   partitions: PartitionStatus[]
 }
 
+export interface OutboxStatus {
+  cluster: string
+  /** Committed and not sent yet. */
+  backlog: string
+  oldestUnsent: Date | null
+  /** Cannot be sent until somebody changes something. */
+  waiting: string
+  waitingKeys: string
+  /** In the outbox, of the first message that was refused. */
+  waitingId: string | null
+  waitingCode: string | null
+  waitingMessage: string | null
+  /** What holds up everything. */
+  errorCode: string | null
+  errorMessage: string | null
+}
+
 export interface Status {
   daemonConnected: boolean
   /** Why nothing runs until the database is adopted; null: it is the one that was recorded. */
   identityChanged: string | null
   consumers: ConsumerStatus[]
+  /** Of each cluster for which messages are not sent; administrators see it. */
+  outbox: OutboxStatus[]
 }
 
 type ConsumerRow = Omit<ConsumerStatus, 'error' | 'partitions'> & {
@@ -67,6 +86,13 @@ const consumersQuery = `
     error_offset AS "errorOffset", error_at AS "errorAt"
   FROM millrace.consumers ORDER BY cluster, 3, target`
 
+const outboxQuery = `
+  SELECT cluster, backlog, oldest_unsent AS "oldestUnsent", waiting, waiting_keys AS "waitingKeys",
+    waiting_id AS "waitingId", waiting_code AS "waitingCode", waiting_message AS "waitingMessage",
+    error_code AS "errorCode", error_message AS "errorMessage"
+  FROM millrace.outbox_status
+  WHERE backlog > 0 OR waiting > 0 OR error_code IS NOT NULL ORDER BY cluster`
+
 const partitionsQuery = `
   SELECT consumer_id AS consumer, partition, next_offset AS position, low_watermark AS low,
     high_watermark AS high, lag, reported_at AS "reportedAt", extract(epoch FROM age)::float8 AS age
@@ -84,12 +110,14 @@ export async function readStatus(client: pg.Client): Promise<Status> {
     )
     const consumers = await client.query<ConsumerRow>(consumersQuery)
     const partitions = await client.query<PartitionStatus & { consumer: string }>(partitionsQuery)
+    const outbox = await client.query<OutboxStatus & pg.QueryResultRow>(outboxQuery)
     await client.query('COMMIT')
     const byConsumer = Map.groupBy(partitions.rows, ({ consumer }) => consumer)
     return {
       daemonConnected: daemon.rows[0]!.connected,
       identityChanged: daemon.rows[0]!.difference,
       consumers: consumers.rows.map((row) => consumerOf(row, byConsumer.get(row.id) ?? [])),
+      outbox: outbox.rows,
     }
   } catch (cause) {
     throw statusError(cause)

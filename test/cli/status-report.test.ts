@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { statusJson, statusText } from '../../src/cli/status-report.ts'
+import { errorCodes } from '../../src/errors.ts'
 import type { ConsumerStatus, PartitionStatus } from '../../src/postgres/status.ts'
 
 const now = new Date('2025-11-21T08:30:00Z')
@@ -41,11 +42,11 @@ function consumer(given: Partial<ConsumerStatus> = {}): ConsumerStatus {
 }
 
 const text = (...consumers: ConsumerStatus[]): string =>
-  statusText({ daemonConnected: true, identityChanged: null, consumers })
+  statusText({ daemonConnected: true, identityChanged: null, consumers, outbox: [] })
 
 test('there is nothing to show', () => {
   assert.equal(text(), 'No consumers.\n')
-  const alone = statusText({ daemonConnected: false, identityChanged: null, consumers: [] })
+  const alone = statusText({ daemonConnected: false, identityChanged: null, consumers: [], outbox: [] })
   assert.equal(alone, 'No consumers.\n\nNo daemon is connected to this database.\n')
 })
 
@@ -131,6 +132,7 @@ test('JSON keeps numbers as numbers, with every digit', () => {
   const json = statusJson({
     daemonConnected: true,
     identityChanged: null,
+    outbox: [],
     consumers: [consumer({ partitions })],
   })
   assert.match(json, /"position": 9007199254740993,\n/)
@@ -138,4 +140,36 @@ test('JSON keeps numbers as numbers, with every digit', () => {
   assert.equal(parsed.consumers[0].messages, 10)
   assert.equal(parsed.consumers[0].partitions[0].high, null)
   assert.equal(parsed.consumers[0].movedAt, now.toISOString())
+})
+
+test('what of the outbox is not sent, and why', () => {
+  const shown = statusText({
+    daemonConnected: true,
+    identityChanged: null,
+    consumers: [],
+    outbox: [
+      {
+        cluster: 'default',
+        backlog: '9007199254740993',
+        oldestUnsent: now,
+        waiting: '3',
+        waitingKeys: '1',
+        waitingId: '17',
+        waitingCode: 'message-refused',
+        waitingMessage: 'it is too large',
+        errorCode: null,
+        errorMessage: null,
+      },
+    ],
+  })
+  assert.equal(
+    shown,
+    `No consumers.
+
+outbox for default: 9007199254740993 not sent, 3 waiting (keys: 1)
+  message 17 waits: message-refused
+    it is too large
+  hint: ${errorCodes['message-refused'].hint}
+`,
+  )
 })

@@ -60,7 +60,7 @@ test('F05 more daemons than partitions, many consumers, few connections', async 
   const ledgers = await Promise.all(Array.from({ length: 6 }, () => Ledger.open(t, db, { partitions: 2 })))
   for (const ledger of ledgers) await ledger.begin({ maxbytes: 20_000, parallelism: 3 })
   // of three connections one is left to load with
-  const env = { MILLRACE_DATABASE_MAX_CONNECTIONS: '3' }
+  const env = { MILLRACE_DATABASE_MAX_CONNECTIONS: '4' }
   await promptDaemon(t, db, { env })
   await promptDaemon(t, db, { env })
   const third = await promptDaemon(t, db, { env })

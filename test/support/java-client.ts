@@ -92,3 +92,60 @@ export function joinWithJava(
 ): Promise<JavaClient> {
   return run(t, ['join', sharedServers().brokers, topic, group, protocol])
 }
+
+export interface ReadRecord {
+  partition: number
+  offset: number
+  timestamp: number
+  key: string | null
+  value: string | null
+  headers: [name: string, value: string | null][]
+}
+
+/** What the topic holds now, as Kafka's own client reads it with read_committed, in order of each partition. */
+export async function readWithJava(
+  t: Cleanup,
+  topic: string,
+  brokers = sharedServers().brokers,
+): Promise<ReadRecord[]> {
+  const client = await run(t, ['read', brokers, topic])
+  await client.exited
+  const lines = client.output().split('\n')
+  if (!lines.includes('end')) throw new Error(`the Java client wrote:\n${client.output().slice(-2000)}`)
+  const records = lines.filter((line) => line.startsWith('record ')).map((line) => line.split(' ').slice(1))
+  return records
+    .map(([partition, offset, timestamp, key, value, ...headers]) => ({
+      partition: Number(partition),
+      offset: Number(offset),
+      timestamp: Number(timestamp),
+      key: text(key),
+      value: text(value),
+      headers: Array.from({ length: headers.length / 2 }, (_, i): [string, string | null] => [
+        text(headers[2 * i]) ?? '',
+        text(headers[2 * i + 1]),
+      ]),
+    }))
+    .sort((a, b) => a.partition - b.partition || a.offset - b.offset)
+}
+
+/** One byte is one character. */
+function text(hex: string | undefined): string | null {
+  return hex?.startsWith('x') ? Buffer.from(hex.slice(1), 'hex').toString('latin1') : null
+}
+
+export interface HashedKey {
+  hash: number
+  /** Of 1, 3 and 12. */
+  partitions: number[]
+}
+
+/** What the Java client makes of keys. */
+export async function hashWithJava(t: Cleanup, keys: Buffer[]): Promise<HashedKey[]> {
+  const client = await run(t, ['hash', ...keys.map((key) => key.toString('hex') || '-')])
+  if ((await client.exited) !== 0) throw new Error(`the Java client wrote:\n${client.output()}`)
+  const lines = client.output().trim().split('\n')
+  return lines.map((line) => {
+    const [, hash, ...partitions] = line.split(' ').map(Number)
+    return { hash: hash as number, partitions }
+  })
+}

@@ -70,12 +70,18 @@ BEGIN
 END
 $$;
 
--- Called after writing, in the writer's transaction: tells a daemon that sleeps.
+-- Called after writing, in the writer's transaction. A relay that sleeps holds this lock, and a writer that cannot share it
+-- wakes it. While the relay is awake, or none is there, nobody notifies anybody: those who notify commit one after the other.
 CREATE FUNCTION millrace.outbox_wake() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  IF pg_try_advisory_lock_shared(1298756723, 5) THEN
+    PERFORM pg_advisory_unlock_shared(1298756723, 5);
+  ELSE
+    PERFORM pg_notify('millrace_outbox', '');
+  END IF;
 END
 $$;
 

@@ -1,0 +1,231 @@
+// A record batch is written as its records come: each is encoded once, into the batch's own memory, and nothing of a
+// message is kept beside its bytes but where it begins and whose it is. The header is filled in when the batch is sent.
+//
+// Format: https://kafka.apache.org/documentation/#recordbatch
+
+import { promisify } from 'node:util'
+import zlib from 'node:zlib'
+import { compressionsAlgorithms } from '@platformatic/kafka'
+import type { BufferShelf } from './buffer-shelf.ts'
+import { crc32c } from './record-batch.ts'
+
+export const compressions = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const
+export type Compression = (typeof compressions)[number]
+
+export interface OutgoingRecord {
+  key: Uint8Array | null
+  value: Uint8Array | null
+  /** name, value, name, value, ... */
+  headers: (Uint8Array | null)[]
+  /** ms since 1970. */
+  timestamp: number
+}
+
+/** Who sends a batch, and the number of its first record among what that sender sends to the partition (KIP-98). */
+export interface Sender {
+  producerId: bigint
+  epoch: number
+  sequence: number
+}
+
+const headerSize = 61
+const crcAt = 17
+const crcCoversFrom = 21
+
+/** Bytes that a record has beside key, value and headers, at the most. */
+const recordOverhead = 40
+const headerOverhead = 10
+
+export class BatchWriter {
+  #bytes: Buffer
+  #at = headerSize
+  #baseTimestamp = 0
+  #maxTimestamp = 0
+  /** What the caller knows each record by. */
+  readonly tickets: number[] = []
+  /** Where each record begins. */
+  readonly #starts: number[] = []
+
+  readonly #shelf: BufferShelf | null
+
+  /** @param size bytes to begin with; it grows  @param shelf memory for when it does */
+  constructor(size: number, shelf: BufferShelf | null = null) {
+    this.#bytes = Buffer.allocUnsafe(headerSize + size)
+    this.#shelf = shelf
+  }
+
+  get count(): number {
+    return this.tickets.length
+  }
+
+  /** Bytes, before compression. */
+  get size(): number {
+    return this.#at
+  }
+
+  append(record: OutgoingRecord, ticket: number): void {
+    const { key, value, headers, timestamp } = record
+    const most = (key?.length ?? 0) + (value?.length ?? 0) + sizeOf(headers) + recordOverhead
+    this.#reserve(most)
+    if (this.count === 0) {
+      this.#baseTimestamp = timestamp
+      this.#maxTimestamp = timestamp
+    } else if (timestamp > this.#maxTimestamp) this.#maxTimestamp = timestamp
+    const start = this.#at
+    // the length comes first and is known last: the record is written behind the longest length, and moved where it is shorter
+    this.#at = start + longestVarint
+    this.#bytes[this.#at++] = 0
+    this.#varint(timestamp - this.#baseTimestamp)
+    this.#varint(this.count)
+    this.#field(key)
+    this.#field(value)
+    this.#varint(headers.length / 2)
+    for (const part of headers) this.#field(part)
+    const length = this.#at - start - longestVarint
+    const end = this.#at
+    this.#at = start
+    this.#varint(length)
+    if (this.#at < start + longestVarint) this.#bytes.copyWithin(this.#at, start + longestVarint, end)
+    this.#at += length
+    this.#starts.push(start)
+    this.tickets.push(ticket)
+  }
+
+  /** @param index of a record  @returns what was appended; its bytes are the batch's own */
+  record(index: number): OutgoingRecord {
+    const reader = new RecordReader(this.#bytes, this.#starts[index] as number)
+    return reader.read(this.#baseTimestamp)
+  }
+
+  /** The batch as it is sent. It may be asked for again, by another sender or by the same. */
+  async encode(sender: Sender, compression: Compression): Promise<Buffer> {
+    const records = this.#bytes.subarray(headerSize, this.#at)
+    const packed = compression === 'none' ? null : await compress[compression](records)
+    const bytes = packed
+      ? Buffer.concat([this.#bytes.subarray(0, headerSize), packed])
+      : this.#bytes.subarray(0, this.#at)
+    bytes.writeBigInt64BE(0n, 0)
+    bytes.writeInt32BE(bytes.length - 12, 8)
+    bytes.writeInt32BE(-1, 12)
+    bytes[16] = 2
+    bytes.writeInt16BE(compressions.indexOf(compression), 21)
+    bytes.writeInt32BE(this.count - 1, 23)
+    bytes.writeBigInt64BE(BigInt(this.#baseTimestamp), 27)
+    bytes.writeBigInt64BE(BigInt(this.#maxTimestamp), 35)
+    bytes.writeBigInt64BE(sender.producerId, 43)
+    bytes.writeInt16BE(sender.epoch, 51)
+    bytes.writeInt32BE(sender.sequence, 53)
+    bytes.writeInt32BE(this.count, 57)
+    bytes.writeUInt32BE(crc32c(bytes.subarray(crcCoversFrom)), crcAt)
+    return bytes
+  }
+
+  #reserve(more: number): void {
+    const needed = this.#at + more
+    if (needed <= this.#bytes.length) return
+    const larger =
+      this.#shelf && needed <= this.#shelf.size
+        ? this.#shelf.take()
+        : Buffer.allocUnsafe(Math.max(needed, 2 * this.#bytes.length))
+    this.#bytes.copy(larger, 0, 0, this.#at)
+    this.#shelf?.give(this.#bytes)
+    this.#bytes = larger
+  }
+
+  /** Its memory is used for others from here on. */
+  release(): void {
+    this.#shelf?.give(this.#bytes)
+    this.#bytes = Buffer.alloc(0)
+  }
+
+  #field(bytes: Uint8Array | null): void {
+    if (bytes === null) {
+      this.#varint(-1)
+      return
+    }
+    this.#varint(bytes.length)
+    this.#bytes.set(bytes, this.#at)
+    this.#at += bytes.length
+  }
+
+  /** Zigzag. A distance between timestamps may have more than 32 bits. */
+  #varint(value: number): void {
+    if (value < -0x40000000 || value > 0x3fffffff) {
+      this.#longVarint(BigInt(value))
+      return
+    }
+    let left = (value << 1) ^ (value >> 31)
+    while (left & ~0x7f) {
+      this.#bytes[this.#at++] = (left & 0x7f) | 0x80
+      left >>>= 7
+    }
+    this.#bytes[this.#at++] = left
+  }
+
+  #longVarint(value: bigint): void {
+    let left = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n))
+    while (left > 0x7fn) {
+      this.#bytes[this.#at++] = Number(left & 0x7fn) | 0x80
+      left >>= 7n
+    }
+    this.#bytes[this.#at++] = Number(left)
+  }
+}
+
+/** Of a number with 32 bits. */
+const longestVarint = 5
+
+function sizeOf(headers: (Uint8Array | null)[]): number {
+  let size = 0
+  for (const part of headers) size += (part?.length ?? 0) + headerOverhead
+  return size
+}
+
+class RecordReader {
+  readonly #bytes: Buffer
+  #at: number
+
+  constructor(bytes: Buffer, at: number) {
+    this.#bytes = bytes
+    this.#at = at
+  }
+
+  read(baseTimestamp: number): OutgoingRecord {
+    this.#varint()
+    this.#at++
+    const timestamp = baseTimestamp + this.#varint()
+    this.#varint()
+    const key = this.#field()
+    const value = this.#field()
+    const headers = Array.from({ length: 2 * this.#varint() }, () => this.#field())
+    return { key, value, headers, timestamp }
+  }
+
+  #field(): Buffer | null {
+    const length = this.#varint()
+    if (length < 0) return null
+    this.#at += length
+    return this.#bytes.subarray(this.#at - length, this.#at)
+  }
+
+  #varint(): number {
+    let value = 0n
+    for (let shift = 0n; ; shift += 7n) {
+      const byte = this.#bytes[this.#at++] as number
+      value |= BigInt(byte & 0x7f) << shift
+      if (byte < 0x80) break
+    }
+    return Number((value >> 1n) ^ -(value & 1n))
+  }
+}
+
+const gzip = promisify(zlib.gzip)
+const zstd = promisify(zlib.zstdCompress)
+
+/** gzip and zstd run in zlib's own threads. */
+const compress: Record<Exclude<Compression, 'none'>, (records: Buffer) => Buffer | Promise<Buffer>> = {
+  gzip: (records) => gzip(records),
+  snappy: (records) => compressionsAlgorithms.snappy.compressSync(records),
+  lz4: (records) => compressionsAlgorithms.lz4.compressSync(records),
+  zstd: (records) => zstd(records),
+}

@@ -1,0 +1,107 @@
+// The connection over which one broker takes messages. It is opened when it is needed, and opened again after it broke;
+// what was under way then fails, and may or may not have been written.
+
+import { setTimeout } from 'node:timers/promises'
+import { apiVersionsV3, initProducerIdV4 } from '@platformatic/kafka'
+import { type ClusterAccess, hasProtocolError, kafkaError } from './access.ts'
+import {
+  chooseProduceVersion,
+  decodeProduce,
+  encodeProduce,
+  type ProducedBatch,
+  type ProduceOutcome,
+  produceApiKey,
+} from './produce.ts'
+import { ResponsePool } from './response-pool.ts'
+import { Wire } from './wire.ts'
+
+interface Connected {
+  wire: Wire
+  version: number
+}
+
+const notYet = ['COORDINATOR_LOAD_IN_PROGRESS', 'COORDINATOR_NOT_AVAILABLE', 'NOT_COORDINATOR']
+
+/** Milliseconds. */
+const notYetPause = 50
+
+/** Bytes; what a broker answers is small. */
+const largestResponse = 16 * 1024 * 1024
+
+export class BrokerLink {
+  readonly #access: ClusterAccess
+  readonly #address: { host: string; port: number }
+  #connected: Promise<Connected> | null = null
+  #closed = false
+  /** Requests under way. */
+  inFlight = 0
+
+  constructor(access: ClusterAccess, address: { host: string; port: number }) {
+    this.#access = access
+    this.#address = address
+  }
+
+  /** @throws MillraceError kafka-unreachable, broker-authentication */
+  async produce(batches: ProducedBatch[]): Promise<ProduceOutcome[]> {
+    this.inFlight++
+    try {
+      return await this.#using(async ({ wire, version }) => {
+        // a leader waits for its followers a little less long than its answer is waited for
+        const payload = encodeProduce(batches, Math.ceil(this.#access.requestTimeout * 0.8))
+        return decodeProduce(await wire.request(produceApiKey, version, payload)).outcomes
+      })
+    } finally {
+      this.inFlight--
+    }
+  }
+
+  /** A new one, which nobody else has. @throws MillraceError kafka-unreachable, broker-authentication */
+  async newProducer(): Promise<{ producerId: bigint; epoch: number }> {
+    const patience = performance.now() + this.#access.requestTimeout
+    for (;;) {
+      try {
+        const answer = await this.#using(({ wire }) =>
+          initProducerIdV4.api.async(wire.asConnection, null, 60_000, -1n, -1),
+        )
+        return { producerId: answer.producerId, epoch: answer.producerEpoch }
+      } catch (error) {
+        // a broker that was just started
+        if (!hasProtocolError(error, ...notYet) || performance.now() > patience) throw error
+        await setTimeout(notYetPause)
+      }
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    void this.#connected?.then(({ wire }) => wire.close()).catch(() => {})
+  }
+
+  async #using<T>(work: (connected: Connected) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new Error('the producer is closed')
+    this.#connected ??= this.#connect()
+    const connected = this.#connected
+    try {
+      return await work(await connected)
+    } catch (error) {
+      // whatever failed: how far the other side got is known again after a new beginning
+      if (this.#connected === connected) this.#connected = null
+      void connected.then(({ wire }) => wire.close()).catch(() => {})
+      throw kafkaError(error, this.#access)
+    }
+  }
+
+  async #connect(): Promise<Connected> {
+    const wire = await Wire.open(this.#access, new ResponsePool(0, largestResponse), this.#address)
+    try {
+      const { apiKeys } = await apiVersionsV3.api.async(wire.asConnection, 'millrace', '1')
+      const spoken = apiKeys.find((api) => api.apiKey === produceApiKey)
+      const version = spoken ? chooseProduceVersion(spoken.minVersion, spoken.maxVersion) : null
+      if (version === null) throw new Error('the broker speaks no version of Produce from 9 on (Kafka 2.8)')
+      return { wire, version }
+    } catch (error) {
+      wire.close()
+      throw error
+    }
+  }
+}

@@ -1,0 +1,173 @@
+// What waits for one partition, in order. At most one batch is under way, and what comes of it is known before the next
+// one is sent: so nothing overtakes, however often a batch is sent again. A batch keeps its number as long as it is not
+// known to be refused, by which the broker tells a repetition from a new one (KIP-98).
+
+import { BatchWriter, type OutgoingRecord, type Sender } from './batch-writer.ts'
+import type { BufferShelf } from './buffer-shelf.ts'
+
+export interface Pending {
+  batch: BatchWriter
+  /** From its first sending on. */
+  sender: Sender | null
+}
+
+/** Sequence numbers go round within 31 bits. */
+const sequences = 2 ** 31
+
+/** Bytes that a batch begins with; it grows. */
+const firstSize = 4 * 1024
+
+export class PartitionQueue {
+  readonly topic: string
+  readonly partition: number
+  /** A broker's id; negative while there is none. */
+  leader = -1
+  /** performance.now() before which nothing is sent. */
+  notBefore = 0
+  underWay: Pending | null = null
+  #identity: { producerId: bigint; epoch: number } | null = null
+  #nextSequence = 0
+  #closed: Pending[] = []
+  #open: BatchWriter | null = null
+  #openSince = 0
+
+  readonly #shelf: BufferShelf | null
+
+  constructor(topic: string, partition: number, shelf: BufferShelf | null = null) {
+    this.topic = topic
+    this.partition = partition
+    this.#shelf = shelf
+  }
+
+  get empty(): boolean {
+    return this.#open === null && this.#closed.length === 0 && this.underWay === null
+  }
+
+  /** @param now performance.now()  @returns bytes that it took, and whether its batch is full now */
+  append(
+    record: OutgoingRecord,
+    ticket: number,
+    batchSize: number,
+    now: number,
+  ): { bytes: number; full: boolean } {
+    if (this.#open === null) {
+      this.#open = new BatchWriter(firstSize, this.#shelf)
+      this.#openSince = now
+    }
+    const before = this.#open.count === 0 ? 0 : this.#open.size
+    this.#open.append(record, ticket)
+    const { size } = this.#open
+    const full = size >= batchSize
+    if (full) this.#close()
+    return { bytes: size - before, full }
+  }
+
+  /** performance.now() from which on something may be sent; null: there is nothing. */
+  readyAt(linger: number): number | null {
+    if (this.underWay) return null
+    if (this.#closed.length > 0) return this.notBefore
+    return this.#open ? Math.max(this.notBefore, this.#openSince + linger) : null
+  }
+
+  /** Bytes of the batch that is to be sent next. */
+  get nextSize(): number {
+    return (this.#closed[0]?.batch ?? this.#open)?.size ?? 0
+  }
+
+  /** Takes the next batch under way. */
+  take(): Pending {
+    if (this.#closed.length === 0) this.#close()
+    this.underWay = this.#closed.shift() as Pending
+    return this.underWay
+  }
+
+  /** The batch under way gets its number, unless it has one. */
+  number(pending: Pending, identity: { producerId: bigint; epoch: number }): Sender {
+    if (this.#identity === null) {
+      this.#identity = identity
+      this.#nextSequence = 0
+    }
+    if (pending.sender === null) {
+      pending.sender = { ...this.#identity, sequence: this.#nextSequence }
+      this.#nextSequence = (this.#nextSequence + pending.batch.count) % sequences
+    }
+    return pending.sender
+  }
+
+  /** It is written. */
+  done(): void {
+    this.underWay = null
+  }
+
+  /** What came of it is not known, or that it was not written: it is the next one again. */
+  again(notBefore: number): void {
+    if (this.underWay) this.#closed.unshift(this.underWay)
+    this.underWay = null
+    this.notBefore = notBefore
+  }
+
+  /** The numbers do not count any more: others, from the batch under way on. */
+  forgetNumbers(): void {
+    this.#identity = null
+    for (const pending of this.#closed) pending.sender = null
+    if (this.underWay) this.underWay.sender = null
+  }
+
+  /** It was refused, so its number is free. Two halves take its place, or, of a single record, nothing. */
+  split(): void {
+    const { batch, sender } = this.underWay as Pending
+    this.underWay = null
+    if (sender) this.#nextSequence = sender.sequence
+    if (batch.count < 2) return
+    const middle = batch.count >> 1
+    const halves = [part(batch, 0, middle), part(batch, middle, batch.count)]
+    this.#closed.unshift(...halves.map((half) => ({ batch: half, sender: null })))
+  }
+
+  /**
+   * Takes out what may not be sent now. What was sent before and may have been written stays as it is.
+   * @returns the bytes and tickets of what was taken out
+   */
+  sift(mustWait: (record: OutgoingRecord, ticket: number) => boolean): { bytes: number; tickets: number[] } {
+    const tickets: number[] = []
+    let before = 0
+    let after = 0
+    const kept: Pending[] = []
+    if (this.#open) this.#close()
+    for (const pending of this.#closed) {
+      before += pending.batch.size
+      const batch = pending.sender ? pending.batch : sifted(pending.batch, mustWait, tickets)
+      if (batch) kept.push(batch === pending.batch ? pending : { batch, sender: null })
+      after += batch?.size ?? 0
+    }
+    this.#closed = kept
+    return { bytes: before - after, tickets }
+  }
+
+  #close(): void {
+    if (this.#open) this.#closed.push({ batch: this.#open, sender: null })
+    this.#open = null
+  }
+}
+
+function part(batch: BatchWriter, from: number, to: number): BatchWriter {
+  const copy = new BatchWriter(firstSize)
+  for (let i = from; i < to; i++) copy.append(batch.record(i), batch.tickets[i] as number)
+  return copy
+}
+
+/** @returns null when nothing is left */
+function sifted(
+  batch: BatchWriter,
+  mustWait: (record: OutgoingRecord, ticket: number) => boolean,
+  tickets: number[],
+): BatchWriter | null {
+  const waits = batch.tickets.map((ticket, i) => mustWait(batch.record(i), ticket))
+  if (!waits.includes(true)) return batch
+  const copy = new BatchWriter(firstSize)
+  for (const [i, ticket] of batch.tickets.entries()) {
+    if (waits[i]) tickets.push(ticket)
+    else copy.append(batch.record(i), ticket)
+  }
+  return copy.count > 0 ? copy : null
+}

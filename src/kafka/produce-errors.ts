@@ -1,0 +1,43 @@
+// One table says what a broker's refusal of a batch means. What is not in it may pass: the same batch is sent again, to
+// whoever leads the partition then.
+//
+// https://kafka.apache.org/protocol#protocol_error_codes
+
+/**
+ * `written`: it was there already; `message`: something about a message of the batch; `topic`: no message can be
+ * written to the topic; `sender`: the broker does not know this sender's numbers any more; `retry`.
+ */
+export type ProduceVerdict = 'written' | 'message' | 'topic' | 'sender' | 'retry'
+
+const verdicts: Record<number, ProduceVerdict> = {
+  0: 'written',
+  10: 'message', // MESSAGE_TOO_LARGE
+  17: 'topic', // INVALID_TOPIC_EXCEPTION
+  18: 'message', // RECORD_LIST_TOO_LARGE
+  29: 'topic', // TOPIC_AUTHORIZATION_FAILED
+  32: 'message', // INVALID_TIMESTAMP
+  43: 'message', // UNSUPPORTED_FOR_MESSAGE_FORMAT
+  44: 'message', // POLICY_VIOLATION
+  45: 'sender', // OUT_OF_ORDER_SEQUENCE_NUMBER
+  46: 'written', // DUPLICATE_SEQUENCE_NUMBER
+  47: 'sender', // INVALID_PRODUCER_EPOCH
+  59: 'sender', // UNKNOWN_PRODUCER_ID
+  87: 'message', // INVALID_RECORD
+  90: 'sender', // PRODUCER_FENCED
+}
+
+export function produceVerdict(errorCode: number): ProduceVerdict {
+  return verdicts[errorCode] ?? 'retry'
+}
+
+const names: Record<number, string> = {
+  10: 'it is larger than the topic or the broker allows (max.message.bytes)',
+  18: 'it is larger than a segment of the log',
+  32: 'its timestamp is not within the bounds of the topic',
+  44: 'a policy of the broker refuses it',
+  87: 'the broker holds it for invalid, such as a message without a key in a compacted topic',
+}
+
+export function produceReason(errorCode: number, message: string | null): string {
+  return names[errorCode] ?? message ?? `Kafka's error ${errorCode}`
+}

@@ -1,0 +1,198 @@
+// What one holding of the lease does: it looks at what is new for each cluster, has it sent, and empties segments. While
+// nothing is produced it sleeps: writers see that and wake it. While something is, it looks again by itself, and nobody
+// notifies.
+
+import { failpoint } from '../failpoint.ts'
+import type { Bell } from '../pipeline/bell.ts'
+import { type Batch, ClusterRelay } from './cluster-relay.ts'
+import { type Lease, LeaseLost } from './lease.ts'
+import type { RelayParts } from './relay.ts'
+
+/** Milliseconds for which it looks again by itself after something was new. */
+const awakeFor = 4
+const lookInterval = 2
+
+/** Milliseconds between looks while a writer is under way that began when nobody had to be woken: they grow. */
+const longestLook = 50
+
+/** Milliseconds that it sleeps unless it is woken, and while something waits that is tried again. */
+const longestSleep = 5000
+const retryLook = 1000
+
+/** Milliseconds between two times that segments are emptied, while something is produced and while nothing is. */
+const tidyInterval = 1000
+const idleTidyInterval = 10_000
+
+/** Milliseconds from one batch to the next: what is written meanwhile goes together. */
+const batchInterval = 3
+
+interface Running {
+  relay: ClusterRelay
+  work: Promise<void> | null
+  /** The batch in hand is sent, which is not stored yet. */
+  finished: boolean
+  /** performance.now() of its last batch. */
+  begunAt: number
+}
+
+export class Term {
+  readonly #parts: RelayParts
+  readonly #lease: Lease
+  readonly #bell: Bell
+  readonly #installation: string
+  readonly #running = new Map<string, Running>()
+  #newsAt = performance.now()
+  #tidiedAt = 0
+  #failure: unknown = null
+  #asleep = false
+
+  constructor(parts: RelayParts, lease: Lease, bell: Bell, installation: string) {
+    this.#parts = parts
+    this.#lease = lease
+    this.#bell = bell
+    this.#installation = installation
+  }
+
+  /** Looks once at what is new for each cluster, and waits for a while that suits. */
+  async step(clusters: string[]): Promise<void> {
+    if (this.#failure) throw this.#failure
+    await this.#keep(clusters)
+    let news = false
+    for (const running of this.#running.values()) news = (await this.#look(running)) || news
+    if (news) this.#newsAt = performance.now()
+    await this.#tidy()
+    await this.#pause(news)
+  }
+
+  async end(): Promise<void> {
+    const all = [...this.#running.values()]
+    await Promise.all(all.map(({ relay }) => relay.end()))
+    await Promise.all(all.map(({ work }) => work))
+    for (const running of all) {
+      if (running.finished) await this.#next(running)
+    }
+  }
+
+  async close(): Promise<void> {
+    const all = [...this.#running.values()]
+    await Promise.all(all.map(({ relay }) => relay.close()))
+    await Promise.all(all.map(({ work }) => work))
+  }
+
+  /** A cluster whose brokers are others now begins anew after what is in hand. */
+  async #keep(clusters: string[]): Promise<void> {
+    const { accessOf } = this.#parts
+    for (const [cluster, running] of this.#running) {
+      const brokers = clusters.includes(cluster) ? accessOf(cluster)?.brokers.join(' ') : undefined
+      if (brokers === running.relay.access.brokers.join(' ')) continue
+      await running.relay.end()
+      await running.relay.close()
+      await running.work
+      this.#running.delete(cluster)
+    }
+    for (const cluster of clusters) {
+      const access = this.#running.has(cluster) ? null : accessOf(cluster)
+      if (!access) continue
+      await this.#lease.session.query('SELECT millrace.begin_relay($1)', [this.#lease.epoch])
+      const relay = new ClusterRelay({
+        ...this.#parts,
+        access,
+        lease: this.#lease,
+        installation: this.#installation,
+      })
+      this.#running.set(cluster, { relay, work: null, finished: false, begunAt: 0 })
+    }
+  }
+
+  /** @returns whether there is something to do */
+  async #look(running: Running): Promise<boolean> {
+    if (running.work) return false
+    if (performance.now() - running.begunAt < batchInterval) return true
+    const batch = await this.#next(running)
+    if (batch) {
+      running.begunAt = performance.now()
+      this.#work(running, async () => {
+        running.finished = await running.relay.send(batch)
+      })
+      return true
+    }
+    await running.relay.load()
+    if (running.relay.retryIsDue) this.#work(running, () => running.relay.retry())
+    return running.work !== null
+  }
+
+  async #next({ relay, finished }: Running): Promise<Batch | null> {
+    const { name } = relay.access
+    const { session, epoch } = this.#lease
+    if (finished) failpoint('outbound.before-record')
+    const [row] = await session.query<Batch>(
+      'SELECT sent, batch, last_id, segments FROM millrace.next_outbox_batch($1, $2, $3)',
+      [name, epoch, finished],
+    )
+    if (!row) throw new LeaseLost()
+    const running = this.#running.get(name)
+    if (running) running.finished = false
+    if (finished) failpoint('outbound.after-record')
+    return row.batch === null ? null : row
+  }
+
+  #work(running: Running, work: () => Promise<void>): void {
+    running.work = work()
+      .catch((error) => {
+        this.#failure ??= error
+      })
+      .finally(() => {
+        running.work = null
+        this.#newsAt = performance.now()
+        this.#bell.ring()
+      })
+  }
+
+  async #tidy(): Promise<void> {
+    const now = performance.now()
+    const interval = now - this.#newsAt < idleTidyInterval ? tidyInterval : idleTidyInterval
+    if (now - this.#tidiedAt < interval) return
+    this.#tidiedAt = now
+    const { session, epoch } = this.#lease
+    for (const [cluster, { work }] of this.#running) {
+      if (!work) await session.query('SELECT millrace.advance_outbox($1, $2)', [cluster, epoch])
+    }
+    await session.query('SELECT millrace.rotate_outbox()')
+  }
+
+  async #pause(news: boolean): Promise<void> {
+    const all = [...this.#running.values()]
+    const idle = all.filter(({ work }) => work === null)
+    if (news || idle.length < all.length) await this.#wake()
+    if (all.length === 0 || idle.length === 0) {
+      await this.#bell.sleep(longestSleep)
+      return
+    }
+    const quiet = performance.now() - this.#newsAt
+    if (news || quiet < awakeFor || idle.length < all.length) {
+      await this.#bell.sleep(lookInterval)
+      return
+    }
+    await this.#sleep(quiet)
+  }
+
+  /** Writers see that it sleeps from before the last look on: none is missed. It sleeps on until there is something new. */
+  async #sleep(quiet: number): Promise<void> {
+    if (this.#asleep) {
+      const waits = [...this.#running.values()].some(({ relay }) => relay.waits)
+      await this.#bell.sleep(waits ? retryLook : longestSleep)
+      return
+    }
+    const [row] = await this.#lease.session.query<{ asleep: boolean }>(
+      'SELECT millrace.outbox_sleep() AS asleep',
+    )
+    this.#asleep = row?.asleep ?? false
+    if (!this.#asleep) await this.#bell.sleep(Math.min(longestLook, lookInterval + quiet / 20))
+  }
+
+  async #wake(): Promise<void> {
+    if (!this.#asleep) return
+    this.#asleep = false
+    await this.#lease.session.query('SELECT pg_catalog.pg_advisory_unlock(1298756723, 5)')
+  }
+}

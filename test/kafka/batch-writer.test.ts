@@ -1,0 +1,98 @@
+// What is written is what every reader of the format reads, and what was appended comes back as it was.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Reader, readRecordsBatch } from '@platformatic/kafka'
+import fc from 'fast-check'
+import { BatchWriter, compressions, type OutgoingRecord } from '../../src/kafka/batch-writer.ts'
+import { PartitionQueue } from '../../src/kafka/partition-queue.ts'
+import { readRecordBatches } from '../../src/kafka/record-batch.ts'
+
+const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map((array) => Buffer.from(array))
+const record: fc.Arbitrary<OutgoingRecord> = fc.record({
+  key: fc.option(bytes(20)),
+  value: fc.option(bytes(300)),
+  headers: fc
+    .array(fc.tuple(bytes(10), fc.option(bytes(70))), { maxLength: 3 })
+    .map((headers) => headers.flat()),
+  timestamp: fc.integer({ min: 0, max: 4_000_000_000_000 }),
+})
+
+for (const compression of compressions) {
+  test(`a batch round trip, ${compression}`, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(record, { minLength: 1, maxLength: 30 }), async (records) => {
+        const batch = new BatchWriter(64)
+        for (const [i, one] of records.entries()) batch.append(one, i)
+        const sender = { producerId: 2n ** 40n, epoch: 3, sequence: 2 ** 31 - 5 }
+        // asked for twice, as for a repetition
+        await batch.encode(sender, compression)
+        const written = await batch.encode(sender, compression)
+        const [ours] = readRecordBatches(Buffer.from(written))
+        assert.equal(ours?.records, records.length)
+        assert.equal(ours.producerId, sender.producerId)
+        const read = readRecordsBatch(Reader.from(written))
+        assert.equal(read.firstSequence, sender.sequence)
+        assert.equal(read.maxTimestamp, BigInt(Math.max(...records.map(({ timestamp }) => timestamp))))
+        const parts = read.records.map(({ key, value, headers, timestampDelta }) => ({
+          key,
+          value,
+          headers: headers.flat(),
+          timestamp: Number(read.firstTimestamp + timestampDelta),
+        }))
+        assert.deepEqual(parts.map(comparable), records.map(comparable))
+        for (const [i, one] of records.entries())
+          assert.deepEqual(comparable(batch.record(i)), comparable(one))
+      }),
+      { numRuns: compression === 'none' ? 200 : 30 },
+    )
+  })
+}
+
+type Comparable = { key: unknown; value: unknown; headers: unknown[]; timestamp: unknown }
+
+function comparable({ key, value, headers, timestamp }: Comparable): unknown {
+  const hex = (part: unknown) => (part ? Buffer.from(part as Buffer).toString('hex') : null)
+  return { key: hex(key), value: hex(value), headers: headers.map(hex), timestamp }
+}
+
+const small = (value: string): OutgoingRecord => ({
+  key: Buffer.from(value.slice(0, 1)),
+  value: Buffer.from(value),
+  headers: [],
+  timestamp: 0,
+})
+
+test('a batch that was sent keeps its number when it is sent again, and one that was refused gives it up', () => {
+  const queue = new PartitionQueue('t', 0)
+  const identity = { producerId: 7n, epoch: 0 }
+  for (const [i, value] of ['a1', 'b1', 'a2'].entries()) queue.append(small(value), i, 1, 0)
+  const first = queue.take()
+  assert.equal(queue.number(first, identity).sequence, 0)
+  queue.again(0)
+  assert.equal(queue.readyAt(0), 0)
+  assert.equal(queue.take(), first, 'the same one is the next')
+  assert.equal(queue.number(first, { producerId: 8n, epoch: 0 }).producerId, 7n)
+  queue.split()
+  const sifted = queue.sift(({ key }) => String(key) === 'a')
+  assert.deepEqual(sifted.tickets, [2], 'what is behind it is taken out')
+  const next = queue.take()
+  assert.deepEqual(next.batch.tickets, [1])
+  assert.equal(queue.number(next, identity).sequence, 0, 'the number is free again')
+  queue.done()
+  assert.ok(queue.empty)
+})
+
+test('a batch that is refused is halved in its order, before what is behind it', () => {
+  const queue = new PartitionQueue('t', 0)
+  for (const [i, value] of ['a1', 'a2', 'a3'].entries()) queue.append(small(value), i, 1000, 0)
+  const whole = queue.take()
+  queue.number(whole, { producerId: 7n, epoch: 0 })
+  queue.append(small('a4'), 3, 1000, 0)
+  queue.split()
+  const order: number[] = []
+  while (!queue.empty) {
+    order.push(...queue.take().batch.tickets)
+    queue.done()
+  }
+  assert.deepEqual(order, [0, 1, 2, 3])
+})
