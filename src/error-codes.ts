@@ -134,7 +134,7 @@ const daemonCodes = {
     message: 'the broker does not let this user write to the topic[ {topic}][ of cluster {cluster}]',
     hint: 'Grant WRITE and DESCRIBE on the topic (kafka-acls). Its messages wait and are sent then.',
   },
-  'partition-missing': {
+  'target-partition-missing': {
     origin: 'daemon',
     message: 'the topic[ {topic}] has no partition[ {partition}]: it has {count}',
     hint: 'Add partitions to the topic; its messages wait and are sent then.',

@@ -132,7 +132,7 @@ export class Producer {
     if (!queue) {
       const nowhere = new PartitionQueue(topic, chosen)
       const facts = { topic, partition: chosen, count, cluster: this.#access.name }
-      this.#events.refused(nowhere, record, ticket, new MillraceError('partition-missing', facts))
+      this.#events.refused(nowhere, record, ticket, new MillraceError('target-partition-missing', facts))
       return
     }
     if ((record.value?.length ?? 0) + (record.key?.length ?? 0) > largestRecord) {

@@ -62,7 +62,7 @@ test('what was loaded, where it stands and what waits', async (t) => {
   assert.equal(own('millrace_consumers', { state: 'running' }), 1)
   assert.equal(own('millrace_consumers', { state: 'failed' }), 0)
   assert.equal(own('millrace_ready'), 1)
-  assert.equal(own('millrace_postgres_sessions_limit'), 6)
+  assert.equal(own('millrace_postgres_sessions_limit'), 5)
   // one that loads, and one that keeps house now and then
   assert.ok(own('millrace_postgres_sessions_open') >= 1 && own('millrace_postgres_sessions_open') <= 2)
   assert.equal(

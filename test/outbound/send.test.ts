@@ -18,7 +18,7 @@ import {
   valuesOf,
 } from '../support/sent.ts'
 import { postgresFor, sharedServers } from '../support/servers.ts'
-import { topicFor } from '../support/topic.ts'
+import { adminOf, topicFor } from '../support/topic.ts'
 
 test('key, value, headers, partition, timestamp and the id arrive as they were produced', async (t) => {
   const db = await databaseFor(t)
@@ -262,4 +262,25 @@ test('a daemon that is no superuser sends what ordinary roles produce, and they 
     assert.match((await bob.refusal(`SELECT * FROM millrace.${table}`)) ?? '', /42501$/)
   assert.equal((await admin.run('SELECT backlog FROM millrace.outbox_status')).rows.length, 1)
   assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+})
+
+test('a message for a partition that is not there waits for it, with its key alone', async (t) => {
+  const db = await databaseFor(t)
+  await addBroker(db)
+  const topic = await topicFor(t, { partitions: 1 })
+  await promptDaemon(t, db, { env: promptRelay })
+  await db.query(
+    `SELECT millrace.produce($1, 'one', partition := 2), millrace.produce($1, 'other'),
+       millrace.produce($1, 'two', partition := 2)`,
+    [topic],
+  )
+  await untilCount(topic, 1)
+  await untilSent(db)
+  const status = await outboxStatus(db)
+  assert.deepEqual([status.waiting, status.waiting_code], ['2', 'target-partition-missing'])
+  await adminOf().createPartitions({ topics: [{ name: topic, count: 3 }] })
+  await untilCount(topic, 3)
+  const there = (await readWithJava(t, topic)).filter(({ partition }) => partition === 2)
+  assert.deepEqual(valuesOf(there), ['one', 'two'])
+  await eventually('nothing waits', async () => (await outboxStatus(db)).waiting === '0')
 })
