@@ -15,7 +15,7 @@ import { buildHeld, type Held, release } from './held-batch.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { leaveRole, loadRows } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
-import type { Staging } from './staging.ts'
+import type { FailedMessage, Staging } from './staging.ts'
 import { verdictOn } from './verdict.ts'
 import { type FetchedSpan, Pace, placeOf, walkAll } from './walk.ts'
 
@@ -155,10 +155,10 @@ class Salvage {
 
   /** Conversion first, which writes nothing for what fails; then all the rest at once, or message by message. */
   async #oneByOne(piece: FetchedSpan[], exploded: Exploded, staging: Staging): Promise<void> {
-    let unconverted = 0
+    let failed: FailedMessage[] = []
     const unreadable = await this.#attempt(async () => {
       await staging.fillRaw(exploded.segments)
-      unconverted = await staging.convert()
+      failed = await staging.convert()
     }).finally(() => release(exploded, this.#parts))
     if (unreadable) {
       // bytes that are no text in the messages' encoding
@@ -169,10 +169,11 @@ class Salvage {
       return
     }
     if (await this.#attempt(() => staging.loadAll())) {
-      this.outcome.transactionIds += exploded.messages - unconverted
-      await staging.loadEach()
+      this.outcome.transactionIds += exploded.messages - failed.length
+      // there may be more of them than a call takes arguments
+      failed = failed.concat(await staging.loadEach())
     }
-    for (const { tag, sqlstate, reason } of await staging.takeFailed()) {
+    for (const { tag, sqlstate, reason } of failed) {
       this.#rejectTag(piece, tag, { code: 'message-rejected', sqlstate, reason })
     }
     for (const { tag, ...why } of exploded.refused) this.#rejectTag(piece, tag, why)

@@ -90,23 +90,28 @@ export class Staging {
   /** COPY of messages with every column as text; `convert` makes rows of the staging table of them. */
   async fillRaw(segments: Segment[]): Promise<void> {
     await this.#inspect()
+    await this.#session.script(`DELETE FROM ${named(this.#plan, ' raw')}`)
     for (const segment of segments) {
       await this.#session.copyIn(this.#plan.exploded.copyStatement(segment), segment.chunks)
     }
   }
 
-  /** Messages that have a value which is none of its column's type are noted as failed. @returns how many these are */
-  async convert(): Promise<number> {
+  /**
+   * Makes rows of the staging table of what `fillRaw` has brought.
+   * @returns messages that have a value which is none of its column's type; no row of theirs is staged
+   */
+  async convert(): Promise<FailedMessage[]> {
     const { stage } = this.#plan
-    const failed = named(this.#plan, ' failed')
-    const [noted] = await this.#session.script<{ count: string }>(
+    const rows = await this.#session.script<FailedRow>(
       `DELETE FROM ${stage};
-       INSERT INTO ${stage} SELECT * FROM ${named(this.#plan, ' convert')}();
-       DELETE FROM ${stage} AS s USING ${failed} AS f WHERE s.${tag} = f.tag;
-       DELETE FROM ${named(this.#plan, ' raw')};
-       SELECT pg_catalog.count(DISTINCT tag) AS count FROM ${failed}`,
+       WITH converted AS MATERIALIZED (SELECT * FROM ${named(this.#plan, ' convert')}()),
+       staged AS (
+         INSERT INTO ${stage} SELECT (c.millrace_row).* FROM converted AS c
+          WHERE c.millrace_failed_tag IS NULL AND NOT EXISTS (
+            SELECT FROM converted AS f WHERE f.millrace_failed_tag = (c.millrace_row).${tag}))
+       SELECT ${failedColumns} FROM converted WHERE millrace_failed_tag IS NOT NULL`,
     )
-    return Number(noted?.count)
+    return failedMessages(rows)
   }
 
   /** Loads what is staged. @throws PostgreSQL's error */
@@ -114,26 +119,11 @@ export class Staging {
     await this.#call(`SELECT ${named(this.#plan, ' load')}()`)
   }
 
-  /** The same, message by message; those that fail are noted. */
-  async loadEach(): Promise<void> {
-    await this.#call(
-      `INSERT INTO ${named(this.#plan, ' failed')} SELECT * FROM ${named(this.#plan, ' each')}()`,
+  /** The same, message by message. @returns those that fail */
+  async loadEach(): Promise<FailedMessage[]> {
+    return failedMessages(
+      await this.#call<FailedRow>(`SELECT ${failedColumns} FROM ${named(this.#plan, ' each')}()`),
     )
-  }
-
-  /** What `convert` and `loadEach` noted, in the order of the messages; then the note is empty. */
-  async takeFailed(): Promise<FailedMessage[]> {
-    await this.#inspect()
-    const rows = await this.#session.script<{ tag: string; sqlstate: string; reason: string }>(
-      `DELETE FROM ${named(this.#plan, ' failed')}
-       RETURNING tag, sqlstate, pg_catalog.left(reason, ${longestReason}) AS reason`,
-    )
-    // a message with several rows may have failed more than once: the first reason counts
-    const failed = new Map<number, FailedMessage>()
-    for (const { tag, sqlstate, reason } of rows) {
-      if (!failed.has(Number(tag))) failed.set(Number(tag), { tag: Number(tag), sqlstate, reason })
-    }
-    return [...failed.values()].sort((a, b) => a.tag - b.tag)
   }
 
   /**
@@ -149,28 +139,50 @@ export class Staging {
     throw tampered
   }
 
-  /** Calls the owner's code, and undoes whatever it may have left in the session. */
-  async #call(statement: string): Promise<void> {
+  /** Calls the owner's code, and undoes whatever it may have left in the session. @returns the statement's rows */
+  async #call<Row extends Record<string, unknown>>(statement: string): Promise<Row[]> {
     const session = this.#session
     await this.#inspect()
     failpoint('inbound.before-owner')
-    const [left] = await session.script<{ message: string }>(
+    const results = await session.scripts(
       `${statement};
        CLOSE ALL;
        ${session.resetScript};
        SELECT message FROM millrace.deferred_code(${this.#plan.ownerOid}::oid)`,
     )
+    const [left] = results.at(-1) as { message: string }[]
     if (left) throw new DefersCode(left.message)
+    return results[0] as Row[]
   }
+}
+
+interface FailedRow extends Record<string, unknown> {
+  tag: string
+  sqlstate: string
+  reason: string
+}
+
+/** Characters of PostgreSQL's message that are kept. */
+const longestReason = 2000
+
+/** Of the functions that take messages one by one: of each that fails. */
+const failedTable = 'millrace_failed_tag bigint, millrace_sqlstate text, millrace_reason text'
+const failedColumns = `millrace_failed_tag AS tag, millrace_sqlstate AS sqlstate,
+  pg_catalog.left(millrace_reason, ${longestReason}) AS reason`
+
+/** In the order of the messages. Of one with several rows that fail, the first reason counts. */
+function failedMessages(rows: FailedRow[]): FailedMessage[] {
+  const failed = new Map<number, FailedMessage>()
+  for (const { tag, sqlstate, reason } of rows) {
+    if (!failed.has(Number(tag))) failed.set(Number(tag), { tag: Number(tag), sqlstate, reason })
+  }
+  return [...failed.values()]
 }
 
 const tag = identifier(stageColumns.tag)
 
 /** Each assignment of a consumer makes its own; a session with more begins anew. */
 const keptStagings = 64
-
-/** Characters of PostgreSQL's message that are kept. */
-const longestReason = 2000
 
 function named({ name }: StagePlan, kind: string): string {
   return `pg_temp.${identifier(`${name}${kind}`)}`
@@ -184,13 +196,12 @@ function createStage(session: Session, plan: StagePlan): string {
   const { all, each } = loadBodies(plan)
   const owner = identifier(plan.owner)
   const [load, loadEach] = [named(plan, ' load'), named(plan, ' each')]
-  const failed = 'TABLE (millrace_failed_tag bigint, millrace_sqlstate text, millrace_reason text)'
   return `
     CREATE TEMPORARY TABLE ${identifier(plan.name)} (${columnList(plan.stageColumns)}) ON COMMIT DELETE ROWS;
     GRANT SELECT ON ${plan.stage} TO ${owner};
     SELECT pg_catalog.set_config('search_path', ${literal(session.ownSearchPath)}, true);
     ${createFunction(`${load}()`, 'bigint', all, true)};
-    ${createFunction(`${loadEach}()`, failed, each, true)};
+    ${createFunction(`${loadEach}()`, `TABLE (${failedTable})`, each, true)};
     SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     ALTER FUNCTION ${load}() OWNER TO ${owner};
     ALTER FUNCTION ${loadEach}() OWNER TO ${owner}`
@@ -198,7 +209,8 @@ function createStage(session: Session, plan: StagePlan): string {
 
 /** For messages that fail: every column as text, and one conversion after the other. */
 function createRaw(plan: StagePlan): string {
-  const [raw, failed] = [named(plan, ' raw'), named(plan, ' failed')]
+  const raw = named(plan, ' raw')
+  const results = `TABLE (millrace_row ${plan.stage}, ${failedTable})`
   const kept: string[] = Object.values(stageColumns)
   const columns = plan.stageColumns.map(({ name, type }) => ({
     name,
@@ -206,8 +218,7 @@ function createRaw(plan: StagePlan): string {
   }))
   return `
     CREATE TEMPORARY TABLE ${identifier(`${plan.name} raw`)} (${columnList(columns)}) ON COMMIT DELETE ROWS;
-    CREATE TEMPORARY TABLE ${identifier(`${plan.name} failed`)} (tag bigint, sqlstate text, reason text) ON COMMIT DELETE ROWS;
-    ${createFunction(`${named(plan, ' convert')}()`, `SETOF ${plan.stage}`, convertBody(plan, raw, failed), false)}`
+    ${createFunction(`${named(plan, ' convert')}()`, results, convertBody(plan, raw), false)}`
 }
 
 /**
@@ -217,7 +228,7 @@ function createRaw(plan: StagePlan): string {
  * constant is converted by the input function alone.
  * A message that fails here writes nothing in its subtransaction, so it takes no transaction id.
  */
-function convertBody(plan: StagePlan, raw: string, failed: string): string {
+function convertBody(plan: StagePlan, raw: string): string {
   const assignments = plan.stageColumns.map(({ name, type, ofUsers }) => {
     const [to, from] = [`v.${identifier(name)}`, `r.${identifier(name)}`]
     return ofUsers || type === 'regclass'
@@ -231,13 +242,20 @@ BEGIN
   FOR r IN SELECT * FROM ${raw} LOOP
     BEGIN
       ${assignments.join('\n      ')}
-      RETURN NEXT v;
     EXCEPTION WHEN OTHERS THEN
       IF NOT (${messageClauses('SQLSTATE', 'conversion')}) THEN
         RAISE;
       END IF;
-      INSERT INTO ${failed} VALUES (r.${tag}, SQLSTATE, SQLERRM);
+      millrace_row := NULL;
+      millrace_failed_tag := r.${tag};
+      millrace_sqlstate := SQLSTATE;
+      millrace_reason := SQLERRM;
+      RETURN NEXT;
+      CONTINUE;
     END;
+    millrace_row := v;
+    millrace_failed_tag := NULL;
+    RETURN NEXT;
   END LOOP;
 END`
 }
@@ -247,9 +265,7 @@ END`
  * alter them. The functions are the owner's; an altered one is another version of its row.
  */
 function inspect({ name }: StagePlan): string {
-  const names = ['', ' raw', ' failed', ' load', ' each', ' convert']
-    .map((kind) => literal(`${name}${kind}`))
-    .join(', ')
+  const names = ['', ' raw', ' load', ' each', ' convert'].map((kind) => literal(`${name}${kind}`)).join(', ')
   return `
     SELECT pg_catalog.string_agg(o.version, ',' ORDER BY o.version) AS objects FROM (
       SELECT pg_catalog.concat_ws('/', c.relname, c.oid, c.relowner) AS version FROM pg_catalog.pg_class AS c

@@ -89,10 +89,15 @@ export class Session {
 
   /** Several statements at once, without parameters. @returns the rows of the last one */
   async script<Row extends QueryResultRow>(text: string): Promise<Row[]> {
+    return (await this.scripts<Row>(text)).at(-1) ?? []
+  }
+
+  /** The same. @returns the rows of each */
+  async scripts<Row extends QueryResultRow>(text: string): Promise<Row[][]> {
     const results = (await this.#client.query<Row>(text)) as unknown as
       | pg.QueryResult<Row>
       | pg.QueryResult<Row>[]
-    return (Array.isArray(results) ? results[results.length - 1] : results)?.rows ?? []
+    return [results].flat().map(({ rows }) => rows)
   }
 
   /** @param sql ends in COPY ... FROM STDIN. @returns the number of rows */
