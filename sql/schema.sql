@@ -173,7 +173,7 @@ CREATE TABLE millrace.dead_letter (
   replay_id bigint,
   PRIMARY KEY (id)
 );
-CREATE INDEX dead_letter_age ON millrace.dead_letter USING btree (consumer_id, failed_at);
+CREATE INDEX dead_letter_age ON millrace.dead_letter USING brin (failed_at) WITH (autosummarize='on');
 CREATE INDEX dead_letter_consumer ON millrace.dead_letter USING btree (consumer_id, id);
 CREATE INDEX dead_letter_replay ON millrace.dead_letter USING btree (replay_id, id) WHERE (replay_id IS NOT NULL);
 ALTER TABLE millrace.dead_letter ENABLE ROW LEVEL SECURITY;

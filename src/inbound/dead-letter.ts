@@ -39,8 +39,11 @@ const columns = [
 const copyHeader = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
 const copyTrailer = Buffer.from([0xff, 0xff])
 
-/** Of partition and offset, with their lengths. */
-const fixedBytes = 4 + 4 + 4 + 8
+/** Lengths of nine fields, and partition, offset and timestamp. */
+const fixedBytes = 9 * 4 + 4 + 8 + 8
+
+/** Bytes that a unit of a string becomes at most. */
+const longestUtf8 = 3
 
 /** The oid of type bytea. */
 const byteaOid = 17
@@ -56,6 +59,7 @@ export class DeadLetters {
   readonly #out: ChunkWriter
   /** What all of them begin with. */
   readonly #start: Buffer
+  readonly #words = new Map<string, Buffer>()
   #count = 0
 
   constructor({ id, cluster, topic }: ConsumerSpec, parts: WalkParts & { pool: ChunkPool }) {
@@ -70,26 +74,35 @@ export class DeadLetters {
 
   /** Walks the record batches of the rejects again for their bytes. @param spans that the rejects are in */
   async collect(rejects: Reject[], spans: FetchedSpan[]): Promise<void> {
-    const ordered = rejects.toSorted((a, b) => (a.offset < b.offset ? -1 : 1))
     for (const [index, span] of spans.entries()) {
-      const own = ordered.filter(
-        ({ partition, offset }) => partition === span.partition && offset >= span.from && offset < span.to,
-      )
+      const wanted = await this.#ofSpan(rejects, span, index)
+      const tags = Float64Array.from(wanted.keys()).sort()
+      const sink = {
+        appendRecord: (record: WalkedRecord) => {
+          const reject = wanted.get(record.tag)
+          if (reject) this.#append(record, reject)
+        },
+      }
       let next = 0
       for (const batch of span.batches) {
-        const wanted = new Map<number, Reject>()
-        for (let reject = own[next]; reject && reject.offset <= batch.lastOffset; reject = own[++next])
-          wanted.set(index * tagStep + Number(reject.offset - span.from), reject)
-        if (wanted.size === 0) continue
-        const sink = {
-          appendRecord: (record: WalkedRecord) => {
-            const reject = wanted.get(record.tag)
-            if (reject) this.#append(record, reject)
-          },
-        }
-        await walkAll(batch, span, index, this.#parts, this.#pace, sink)
+        const last = tagIn(span, index, batch.lastOffset)
+        const first = next
+        while (next < tags.length && (tags[next] as number) <= last) next++
+        if (next > first) await walkAll(batch, span, index, this.#parts, this.#pace, sink)
       }
     }
+  }
+
+  /** By their tags. */
+  async #ofSpan(rejects: Reject[], span: FetchedSpan, index: number): Promise<Map<number, Reject>> {
+    const found = new Map<number, Reject>()
+    for (const reject of rejects) {
+      const { partition, offset } = reject
+      if (partition !== span.partition || offset < span.from || offset >= span.to) continue
+      found.set(tagIn(span, index, offset), reject)
+      if (found.size % 1000 === 0) await this.#pace.keep()
+    }
+    return found
   }
 
   /** Writes what was collected with a COPY in the open transaction, as the daemon. */
@@ -118,27 +131,33 @@ export class DeadLetters {
   }
 
   #append(record: WalkedRecord, { code, sqlstate, reason }: Reject): void {
-    const fields = [
-      timestamp(record.timestamp),
-      record.key(),
-      record.value(),
-      byteaArray(record.headers().flat()),
-      text(code),
-      sqlstate === null ? null : text(sqlstate),
-      text(reason),
-    ]
-    const size = fields.reduce((sum, field) => sum + 4 + (field?.length ?? 0), fixedBytes)
-    this.#room(copyHeader.length + this.#start.length + size)
+    const headers = byteaArray(record.headers().flat())
+    const [codeText, sqlstateText] = [this.#word(code), sqlstate === null ? null : this.#word(sqlstate)]
+    const parts = record.keyEnd - record.keyStart + (record.valueEnd - record.valueStart) + headers.length
+    const words = codeText.length + (sqlstateText?.length ?? 0) + longestUtf8 * reason.length
+    this.#room(copyHeader.length + this.#start.length + fixedBytes + parts + words)
     if (this.#count++ === 0) this.#bytes(copyHeader)
     this.#bytes(this.#start)
     this.#int32(4)
     this.#int32(record.partition)
-    this.#int32(8)
-    this.#out.position = this.#out.chunk.writeBigInt64BE(record.offset, this.#out.position)
-    for (const field of fields) {
-      this.#int32(field?.length ?? -1)
-      if (field) this.#bytes(field)
-    }
+    this.#int64(record.offset)
+    const moment = momentOf(record.timestamp)
+    if (moment === null) this.#int32(-1)
+    else this.#int64(moment)
+    this.#part(record.bytes, record.keyStart, record.keyEnd)
+    this.#part(record.bytes, record.valueStart, record.valueEnd)
+    this.#part(headers, 0, headers.length)
+    this.#part(codeText, 0, codeText.length)
+    if (sqlstateText) this.#part(sqlstateText, 0, sqlstateText.length)
+    else this.#int32(-1)
+    this.#text(reason)
+  }
+
+  /** There are few of them. */
+  #word(value: string): Buffer {
+    let bytes = this.#words.get(value)
+    if (!bytes) this.#words.set(value, (bytes = text(value)))
+    return bytes
   }
 
   #room(bytes: number): void {
@@ -152,6 +171,28 @@ export class DeadLetters {
   #int32(value: number): void {
     this.#out.position = this.#out.chunk.writeInt32BE(value, this.#out.position)
   }
+
+  #int64(value: bigint): void {
+    this.#int32(8)
+    this.#out.position = this.#out.chunk.writeBigInt64BE(value, this.#out.position)
+  }
+
+  /** @param start negative: NULL */
+  #part(bytes: Buffer, start: number, end: number): void {
+    this.#int32(start < 0 ? -1 : end - start)
+    if (start >= 0) this.#out.copy(bytes, start, end - start)
+  }
+
+  #text(value: string): void {
+    const { chunk, position } = this.#out
+    const length = chunk.write(withoutNul(value), position + 4)
+    this.#int32(length)
+    this.#out.position += length
+  }
+}
+
+function tagIn(span: FetchedSpan, index: number, offset: bigint): number {
+  return index * tagStep + Number(offset - span.from)
 }
 
 /** A field with its length before it. */
@@ -159,15 +200,19 @@ function sized(field: Buffer | null): Buffer[] {
   return field === null ? [int32(-1)] : [int32(field.length), field]
 }
 
-/** A NUL has no place in it. */
-function text(value: string): Buffer {
-  return Buffer.from(value.replaceAll('\0', '�'))
+/** PostgreSQL's text has no place for it. */
+function withoutNul(value: string): string {
+  return value.includes('\0') ? value.replaceAll('\0', '�') : value
 }
 
-/** NULL where there is none. */
-function timestamp(milliseconds: number): Buffer | null {
-  if (milliseconds < 0 || milliseconds > lastTimestamp) return null
-  return int64(BigInt(milliseconds - epoch2000) * 1000n)
+function text(value: string): Buffer {
+  return Buffer.from(withoutNul(value))
+}
+
+/** Microseconds since 2000. NULL where there is none. */
+function momentOf(timestamp: number): bigint | null {
+  if (timestamp < 0 || timestamp > lastTimestamp) return null
+  return BigInt(timestamp - epoch2000) * 1000n
 }
 
 /** Name, value, name, value; the value of a header may be NULL. */
@@ -183,11 +228,5 @@ const emptyArray = Buffer.concat([0, 0, byteaOid].map(int32))
 function int32(value: number): Buffer {
   const bytes = Buffer.allocUnsafe(4)
   bytes.writeInt32BE(value)
-  return bytes
-}
-
-function int64(value: bigint): Buffer {
-  const bytes = Buffer.allocUnsafe(8)
-  bytes.writeBigInt64BE(value)
   return bytes
 }

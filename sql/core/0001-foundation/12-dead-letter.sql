@@ -22,7 +22,8 @@ CREATE TABLE millrace.dead_letter (
 COMMENT ON TABLE millrace.dead_letter IS
   'Messages that could not be loaded. Written by the daemon; read millrace.dead_letters instead.';
 CREATE INDEX dead_letter_consumer ON millrace.dead_letter (consumer_id, id);
-CREATE INDEX dead_letter_age ON millrace.dead_letter (consumer_id, failed_at);
+-- Written in the order of time, so this costs a letter next to nothing.
+CREATE INDEX dead_letter_age ON millrace.dead_letter USING brin (failed_at) WITH (autosummarize = on);
 CREATE INDEX dead_letter_replay ON millrace.dead_letter (replay_id, id) WHERE replay_id IS NOT NULL;
 
 -- How many more a consumer may have.
