@@ -26,6 +26,7 @@ export class Connections {
   /** For loading. */
   readonly sessions: SessionPool
   readonly #parts: ConnectionsParts
+  #relay: Session | null = null
 
   constructor(parts: ConnectionsParts) {
     this.#parts = parts
@@ -42,14 +43,16 @@ export class Connections {
   }
 
   /** For the outbox: its backend holds the lease. */
-  openRelay(): Promise<Session> {
-    return this.#openChecked('relay', {})
+  async openRelay(): Promise<Session> {
+    this.#relay = await this.#openChecked('relay', {})
+    return this.#relay
   }
 
   /** Gives up all but the listener, also where they are in use: the server that they are with does not count any more. */
   abandon(): void {
     this.sessions.abandon()
     this.shared.abandon()
+    this.#relay?.close()
   }
 
   async close(): Promise<void> {
