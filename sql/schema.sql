@@ -3972,7 +3972,6 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.rotate_outbox(bigint) TO PUBLIC;
-COMMENT ON FUNCTION millrace.rotate_outbox(bigint) IS 'Empties the outbox''s segments that are sent, and goes on in an empty one when the present one is large (bytes). The daemon calls it.';
 
 CREATE OR REPLACE FUNCTION millrace.route(key text, target_schema text)
  RETURNS TABLE(schema text, name text)

@@ -296,8 +296,6 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION millrace.rotate_outbox(bigint) IS
-  'Empties the outbox''s segments that are sent, and goes on in an empty one when the present one is large (bytes). The daemon calls it.';
 
 -- From the moment of the lock every new writer notifies; those who looked before it have locks on a segment, or have committed.
 -- true: the relay may sleep if there is nothing new now.
