@@ -1385,6 +1385,17 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.called_functions(text[]) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.can_act_as(actor oid, role oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT pg_has_role(actor, role, CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.can_act_as(oid,oid) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.change_consumer(consumer bigint, options jsonb, reset text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -1887,7 +1898,6 @@ CREATE OR REPLACE FUNCTION millrace.check_target(c millrace.consumer, OUT way te
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
-  needed text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
   found_way record;
 BEGIN
   IF c.route_by_key THEN
@@ -1908,7 +1918,7 @@ BEGIN
     PERFORM millrace.refuse('owner-needs-temp',
       format('role %I may not create temporary tables in this database', pg_get_userbyid(c.owner::oid)));
   END IF;
-  IF NOT pg_has_role(millrace.daemon_role()::oid, c.owner::oid, needed) THEN
+  IF NOT millrace.can_act_as(millrace.daemon_role()::oid, c.owner::oid) THEN
     PERFORM millrace.refuse('role-not-served', format('the daemon''s role %s cannot act as role %I',
       millrace.daemon_role(), pg_get_userbyid(c.owner::oid)));
   END IF;
@@ -2994,10 +3004,7 @@ CREATE OR REPLACE FUNCTION millrace.may_consume(cluster text, topic text, role o
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT millrace.is_admin(role) OR EXISTS (
-    SELECT FROM millrace.topic_grant AS g
-    WHERE g.cluster = may_consume.cluster AND g.topic IN (may_consume.topic, '*') AND g.action = 'consume'
-      AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+  SELECT millrace.may_use(cluster, topic, 'consume', role)
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.may_consume(text,text,oid) TO PUBLIC;
@@ -3026,13 +3033,24 @@ CREATE OR REPLACE FUNCTION millrace.may_produce(cluster text, topic text, role o
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT millrace.is_admin(role) OR EXISTS (
-    SELECT FROM millrace.topic_grant AS g
-    WHERE g.cluster = may_produce.cluster AND g.topic IN (may_produce.topic, '*') AND g.action = 'produce'
-      AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+  SELECT millrace.may_use(cluster, topic, 'produce', role)
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.may_produce(text,text,oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.may_use(cluster text, topic text, action text, role oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT millrace.is_admin(role) OR EXISTS (
+    SELECT FROM millrace.topic_grant AS g
+    WHERE g.cluster = may_use.cluster AND g.topic IN (may_use.topic, '*') AND g.action = may_use.action
+      AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.may_use(text,text,text,oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.mentioned_types(expressions text[])
  RETURNS SETOF oid

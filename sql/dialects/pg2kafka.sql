@@ -22,14 +22,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION pg2kafka.topic(text) IS 'Name of the topic of a table: pg2kafka[.namespace].database.[schema.]table.';
 
-CREATE OR REPLACE FUNCTION pg2kafka.row_id(row_data json, id_column text) RETURNS text
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT row_data ->> id_column
-$$;
-COMMENT ON FUNCTION pg2kafka.row_id(json, text) IS 'The external id of a row.';
-
 -- Called as the role that owns the table: that one has to be allowed to produce to the topic.
 CREATE OR REPLACE FUNCTION pg2kafka.send(relation oid, table_part text, external_id text, statement text, data json) RETURNS void
 LANGUAGE plpgsql
@@ -58,8 +50,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  old_id text := pg2kafka.row_id(old_row, id_column);
-  new_id text := pg2kafka.row_id(new_row, id_column);
+  old_id text := old_row ->> id_column;
+  new_id text := new_row ->> id_column;
   changed text;
 BEGIN
   IF op = 'UPDATE' AND old_id IS NOT DISTINCT FROM new_id THEN
@@ -87,7 +79,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  EXECUTE format('SELECT pg2kafka.send($1, $2, pg2kafka.row_id(row_to_json(t), $3), ''DELETE'', ''{}'') FROM %s AS t', relation::regclass)
+  EXECUTE format('SELECT pg2kafka.send($1, $2, row_to_json(t) ->> $3, ''DELETE'', ''{}'') FROM %s AS t', relation::regclass)
   USING relation, table_part, id_column;
 END
 $$;
@@ -101,12 +93,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   name constant text := format('pg2kafka.%I()', 'events of ' || role::oid);
-  needed text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
   made constant boolean := to_regprocedure(name) IS NOT NULL;
 BEGIN
   IF made AND (SELECT p.proowner = role::oid FROM pg_proc AS p WHERE p.oid = to_regprocedure(name)) THEN
     RETURN name;
-  ELSIF NOT pg_has_role(current_user, role::oid, needed) THEN
+  ELSIF NOT millrace.can_act_as((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user), role::oid) THEN
     PERFORM millrace.refuse('role-not-served', format('role %I cannot act as role %s', current_user, role));
   END IF;
   EXECUTE format($sql$
@@ -214,7 +205,7 @@ BEGIN
   EXECUTE format('CREATE TRIGGER "!pg2kafka truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s',
     target.shown, replace(function_name, '()', format('(%s)', arguments)));
   -- Nobody writes to the table from here to the end of this transaction.
-  EXECUTE format('SELECT count(pg2kafka.send($1, $2, pg2kafka.row_id(j.row_data, $3), ''SNAPSHOT'', j.row_data))
+  EXECUTE format('SELECT count(pg2kafka.send($1, $2, j.row_data ->> $3, ''SNAPSHOT'', j.row_data))
     FROM %s AS t CROSS JOIN LATERAL (SELECT row_to_json(t) AS row_data OFFSET 0) AS j', target.shown)
   USING target.oid, part, external_id_name;
 END
@@ -255,7 +246,7 @@ COMMENT ON COLUMN pg2kafka.outbound_event_queue.data IS 'The row; of an UPDATE w
 COMMENT ON COLUMN pg2kafka.outbound_event_queue.created_at IS 'When it happened.';
 
 GRANT USAGE ON SCHEMA pg2kafka TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text), pg2kafka.row_id(json, text),
+GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text),
   pg2kafka.send(oid, text, text, text, json), pg2kafka.record_change(text, oid, text, text, json, json),
   pg2kafka.record_truncate(oid, text, text), pg2kafka.writer(regrole), pg2kafka.setup(regclass, text) TO PUBLIC;
 REVOKE ALL ON FUNCTION pg2kafka.remove() FROM PUBLIC;

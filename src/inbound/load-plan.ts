@@ -20,6 +20,11 @@ export interface ConsumerPlan {
   relationsOf(segments: Segment[]): RelationPlan[]
 }
 
+/** All that are known, whatever the messages are. */
+export function allRelations(plan: ConsumerPlan): RelationPlan[] {
+  return plan.routes?.plans ?? plan.relationsOf([])
+}
+
 /** The segments of one of the relations. */
 export function segmentsOf(segments: Segment[], relation: RelationPlan): Segment[] {
   return segments.filter((segment) => !('plan' in segment) || segment.plan === relation)
@@ -52,7 +57,7 @@ export async function hasChanged(
   plan: ConsumerPlan,
 ): Promise<boolean> {
   try {
-    for (const { target } of plan.routes?.plans ?? plan.relationsOf([])) {
+    for (const { target } of allRelations(plan)) {
       const { schema, name } = target
       if (!isDeepStrictEqual(target, await describeTarget(shared, { ...spec, schema, name }))) return true
     }

@@ -57,14 +57,19 @@ export async function prepare(session: Session, relations: RelationPlan[]): Prom
   )
 }
 
-/** Sends an opening. @throws what `load` throws */
-export async function open(session: Session, opening: string): Promise<void> {
+/** Begins the transaction of a batch, with nothing else yet. @throws what `load` throws */
+export async function begin(session: Session, opening: string): Promise<void> {
+  await ask(session, opening)
+  failpoint('inbound.after-position')
+}
+
+/** Sends statements of an opening. @throws what `load` throws */
+export async function ask(session: Session, statements: string): Promise<void> {
   try {
-    await session.script(opening)
+    await session.script(statements)
   } catch (error) {
     throw openingError(error)
   }
-  failpoint('inbound.after-position')
 }
 
 /** Statements that fail with `relationChanged` unless these relations may be loaded as planned. */
@@ -96,14 +101,14 @@ export async function loadRows(
       }
       if (own.length > 0 && relations.length > 1) await session.script(leaveRole)
     } else {
-      if (first) await open(session, first)
+      if (first) await begin(session, first)
       first = ''
       const staging = Staging.in(session, relation.staged)
       await staging.fill(own)
       await staging.loadAll()
     }
   }
-  if (first) await open(session, first)
+  if (first) await begin(session, first)
 }
 
 async function copyRows(

@@ -4,18 +4,16 @@ import { MillraceError } from '../errors.ts'
 import { failpoint } from '../failpoint.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import type { Session } from '../postgres/session.ts'
-import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { BatchCounts, LoadedSpan } from './batch.ts'
 import type { Claim } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { DeadLetters, type Reject } from './dead-letter.ts'
-import type { ConsumerPlan } from './load-plan.ts'
-import { open, openingOf, prepare } from './loader.ts'
+import { allRelations, type ConsumerPlan } from './load-plan.ts'
+import { begin, openingOf } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import { addCounts } from './position-move.ts'
-import type { RelationPlan } from './relation-plan.ts'
 import { type Salvaged, salvage } from './salvage.ts'
-import { Staging } from './staging.ts'
+import { readySession } from './salvage-ready.ts'
 import type { FetchedSpan } from './walk.ts'
 
 export interface SalvageLoadParts {
@@ -38,14 +36,12 @@ export interface SalvageLoad extends Salvaged {
  */
 export async function loadSalvaging(spans: FetchedSpan[], parts: SalvageLoadParts): Promise<SalvageLoad> {
   const { session, spec, claim, plan } = parts
-  const relations = plan.routes?.plans ?? plan.relationsOf([])
-  await prepare(session, relations)
-  const staging = plan.routes ? null : await stagingFor(session, relations[0] as RelationPlan)
+  const staging = await readySession(session, plan)
   const { budget, chunks: pool } = parts
   const letters =
     spec.onError === 'dead_letter' ? new DeadLetters(spec, { topic: spec.topic, budget, pool }) : null
   try {
-    await open(session, openingOf(claim, spans.map(uncounted), relations))
+    await begin(session, openingOf(claim, spans.map(uncounted), allRelations(plan)))
     const salvaged = await salvage(spans, { ...parts, staging, letters })
     failpoint('inbound.after-copy')
     if (letters) {
@@ -66,21 +62,6 @@ export async function loadSalvaging(spans: FetchedSpan[], parts: SalvageLoadPart
     letters?.discard()
   }
 }
-
-/** A role without the right to temporary tables is served all the same, more slowly. */
-export async function stagingFor(session: Session, relation: RelationPlan): Promise<Staging | null> {
-  try {
-    await Staging.prepare(session, [relation.staged])
-    const staging = Staging.in(session, relation.staged)
-    await staging.prepareSalvage()
-    return staging
-  } catch (error) {
-    if (relation.direct && sqlstateOf(error) === insufficientPrivilege) return null
-    throw error
-  }
-}
-
-const insufficientPrivilege = '42501'
 
 /** @throws MillraceError dead-letters-full */
 async function checkRoom(session: Session, spec: ConsumerSpec, needed: number): Promise<void> {

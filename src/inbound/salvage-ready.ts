@@ -1,24 +1,35 @@
-// What a transaction that salvages needs around it where no position moves: a replay, a try.
+// What a transaction that salvages needs around it.
 
 import type { Session } from '../postgres/session.ts'
-import type { ConsumerPlan } from './load-plan.ts'
-import { checkUnchanged, open, prepare } from './loader.ts'
+import { sqlstateOf } from '../postgres/sqlstate.ts'
+import { allRelations, type ConsumerPlan } from './load-plan.ts'
+import { ask, checkUnchanged, prepare } from './loader.ts'
 import type { RelationPlan } from './relation-plan.ts'
-import { stagingFor } from './salvage-load.ts'
-import type { Staging } from './staging.ts'
+import { Staging } from './staging.ts'
 
 /** Before the transaction. @returns what `salvage` takes messages one by one with */
 export async function readySession(session: Session, plan: ConsumerPlan): Promise<Staging | null> {
-  const relations = relationsOf(plan)
+  const relations = allRelations(plan)
   await prepare(session, relations)
   return plan.routes ? null : stagingFor(session, relations[0] as RelationPlan)
 }
 
-/** In the transaction. @throws TargetChanged */
+/** In the transaction, where no position moves: a replay, a try. @throws TargetChanged */
 export async function checkPlan(session: Session, plan: ConsumerPlan): Promise<void> {
-  await open(session, checkUnchanged(relationsOf(plan)))
+  await ask(session, checkUnchanged(allRelations(plan)))
 }
 
-function relationsOf(plan: ConsumerPlan): RelationPlan[] {
-  return plan.routes?.plans ?? plan.relationsOf([])
+/** A role without the right to temporary tables is served all the same, more slowly. */
+async function stagingFor(session: Session, relation: RelationPlan): Promise<Staging | null> {
+  try {
+    await Staging.prepare(session, [relation.staged])
+    const staging = Staging.in(session, relation.staged)
+    await staging.prepareSalvage()
+    return staging
+  } catch (error) {
+    if (relation.direct && sqlstateOf(error) === insufficientPrivilege) return null
+    throw error
+  }
 }
+
+const insufficientPrivilege = '42501'

@@ -24,14 +24,21 @@ CREATE TABLE millrace.topic_grant (
 COMMENT ON TABLE millrace.topic_grant IS
   'Which roles may consume or produce a topic; grantee 0 is every role, topic * every topic.';
 
-CREATE FUNCTION millrace.may_consume(cluster text, topic text, role oid) RETURNS boolean
+CREATE FUNCTION millrace.may_use(cluster text, topic text, action text, role oid) RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT millrace.is_admin(role) OR EXISTS (
     SELECT FROM millrace.topic_grant AS g
-    WHERE g.cluster = may_consume.cluster AND g.topic IN (may_consume.topic, '*') AND g.action = 'consume'
+    WHERE g.cluster = may_use.cluster AND g.topic IN (may_use.topic, '*') AND g.action = may_use.action
       AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+$$;
+
+CREATE FUNCTION millrace.may_consume(cluster text, topic text, role oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT millrace.may_use(cluster, topic, 'consume', role)
 $$;
 
 CREATE FUNCTION millrace.may_consume(cluster text, topic text) RETURNS boolean
@@ -57,15 +64,11 @@ END
 $$;
 COMMENT ON FUNCTION millrace.may_produce(text, text) IS 'Whether the current role may produce to the topic of the cluster.';
 
--- The same of another role, as may_consume.
 CREATE FUNCTION millrace.may_produce(cluster text, topic text, role oid) RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT millrace.is_admin(role) OR EXISTS (
-    SELECT FROM millrace.topic_grant AS g
-    WHERE g.cluster = may_produce.cluster AND g.topic IN (may_produce.topic, '*') AND g.action = 'produce'
-      AND (g.grantee::oid = 0 OR pg_has_role(role, g.grantee::oid, 'USAGE')))
+  SELECT millrace.may_use(cluster, topic, 'produce', role)
 $$;
 
 CREATE FUNCTION millrace.check_action(action text) RETURNS void

@@ -309,13 +309,20 @@ BEGIN
 END
 $$;
 
+-- Whether a role may SET ROLE to another: from 16 on that is an option of a membership.
+CREATE FUNCTION millrace.can_act_as(actor oid, role oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT pg_has_role(actor, role, CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+$$;
+
 -- Returns how the relation is loaded, and why not directly.
 CREATE FUNCTION millrace.check_target(c millrace.consumer, OUT way text, OUT reason text)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  needed text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
   found_way record;
 BEGIN
   IF c.route_by_key THEN
@@ -336,7 +343,7 @@ BEGIN
     PERFORM millrace.refuse('owner-needs-temp',
       format('role %I may not create temporary tables in this database', pg_get_userbyid(c.owner::oid)));
   END IF;
-  IF NOT pg_has_role(millrace.daemon_role()::oid, c.owner::oid, needed) THEN
+  IF NOT millrace.can_act_as(millrace.daemon_role()::oid, c.owner::oid) THEN
     PERFORM millrace.refuse('role-not-served', format('the daemon''s role %s cannot act as role %I',
       millrace.daemon_role(), pg_get_userbyid(c.owner::oid)));
   END IF;
