@@ -5,6 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import memory from '../../bin/memory.json' with { type: 'json' }
 
 const launcher = fileURLToPath(new URL('../../bin/millrace', import.meta.url))
 const monitor = fileURLToPath(new URL('./loop-monitor.mjs', import.meta.url))
@@ -29,8 +30,14 @@ export class DaemonProcess {
   }
 
   static async start(url: string, { monitored = true } = {}): Promise<DaemonProcess> {
-    const child = spawn(process.execPath, [launcher, 'run'], {
-      env: { ...process.env, DATABASE_URL: url, NODE_OPTIONS: monitored ? `--import ${monitor}` : '' },
+    // the launcher would start it anew with these, without the channel to the monitor
+    const child = spawn(process.execPath, [...memory.nodeOptions, launcher, 'run'], {
+      env: {
+        ...process.env,
+        ...memory.environment,
+        DATABASE_URL: url,
+        NODE_OPTIONS: monitored ? `--import ${monitor}` : '',
+      },
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     })
     let output = ''

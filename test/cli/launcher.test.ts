@@ -13,7 +13,9 @@ import { environment, launcher } from '../support/millrace.ts'
 
 const program = `
   export async function main(args, env) {
-    console.log(JSON.stringify({ pid: process.pid, args, variables: Object.keys(env).filter((name) => /^MILLRACE/.test(name)) }))
+    const variables = Object.keys(env).filter((name) => /^MILLRACE/.test(name))
+    console.log(JSON.stringify({ pid: process.pid, args, variables, options: process.execArgv, arenas: env.MALLOC_ARENA_MAX }))
+    if (args[1] === '--end') return 0
     if (args[0] === 'exit') return Number(args[1])
     if (args[0] === 'die') process.kill(process.pid, 'SIGKILL')
     setInterval(() => {}, 1000)
@@ -50,8 +52,8 @@ class Launched {
   readonly closed: Promise<[code: number | null, signal: NodeJS.Signals | null]>
   output = ''
 
-  constructor(t: TestContext, path: string, args: string[]) {
-    this.child = spawn(process.execPath, [path, ...args], { env: environment() })
+  constructor(t: TestContext, path: string, args: string[], env: Record<string, string> = {}) {
+    this.child = spawn(process.execPath, [path, ...args], { env: environment(env) })
     this.child.stdout!.setEncoding('utf8').on('data', (text) => (this.output += text))
     this.child.stderr!.setEncoding('utf8').on('data', (text) => (this.output += text))
     this.closed = once(this.child, 'close') as typeof this.closed
@@ -62,7 +64,7 @@ class Launched {
     await eventually(`${text} in ${this.output}`, () => this.output.includes(text))
   }
 
-  get facts(): { pid: number; args: string[]; variables: string[] } {
+  get facts(): { pid: number; args: string[]; variables: string[]; options: string[]; arenas?: string } {
     return JSON.parse(this.output.split('\n')[0]!)
   }
 }
@@ -112,5 +114,30 @@ describe('the launcher', () => {
     launched.child.kill('SIGKILL')
     // Standard output closes when the last process that holds it has ended.
     assert.deepEqual(await launched.closed, [null, 'SIGKILL'])
+  })
+
+  test('runs a daemon with the options that keep its memory small, as the same process', async (t) => {
+    const launched = new Launched(t, packageFor(t, { engines: '>=18.0.0' }), ['run', '--end', 'a b'])
+    assert.deepEqual(await launched.closed, [0, null])
+    const { pid, args, options, arenas } = launched.facts
+    assert.deepEqual([args, options, arenas], [['run', '--end', 'a b'], ['--max-semi-space-size=8'], '1'])
+    assert.equal(pid, launched.child.pid)
+  })
+
+  test('gives these options to the Node that the project brings, too', async (t) => {
+    const launched = new Launched(t, packageFor(t), ['run', '--end'])
+    assert.deepEqual(await launched.closed, [0, null])
+    const { options, arenas } = launched.facts
+    assert.deepEqual([options, arenas], [['--max-semi-space-size=8'], '1'])
+  })
+
+  test("leaves the user's own options, and other commands, alone", async (t) => {
+    const path = packageFor(t, { engines: '>=18.0.0' })
+    const own = new Launched(t, path, ['run', '--end'], { NODE_OPTIONS: '--max-semi-space-size=32' })
+    assert.deepEqual(await own.closed, [0, null])
+    assert.deepEqual(own.facts.options, [])
+    const other = new Launched(t, path, ['status', '--end'])
+    assert.deepEqual(await other.closed, [0, null])
+    assert.deepEqual(other.facts.options, [])
   })
 })
