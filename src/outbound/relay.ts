@@ -2,7 +2,7 @@
 // wrong with PostgreSQL ends the holding; then it begins anew.
 
 import type { ClusterAccess } from '../kafka/access.ts'
-import type { ProducerSettings } from '../kafka/producer.ts'
+import type { ProducerSettings } from '../kafka/producer-events.ts'
 import type { Logger } from '../log.ts'
 import { Bell } from '../pipeline/bell.ts'
 import { databaseOutage, type Outages } from '../pipeline/outage.ts'

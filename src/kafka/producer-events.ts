@@ -1,0 +1,34 @@
+// What a producer is told and what it tells: each record that it was given is acknowledged, refused or withheld, once.
+
+import type { MillraceError } from '../errors.ts'
+import type { Compression, OutgoingRecord } from './batch-writer.ts'
+import type { PartitionQueue } from './partition-queue.ts'
+
+export interface ProducerSettings {
+  compression: Compression
+  /** ms that a batch which is not full waits for more. */
+  linger: number
+  /** Bytes, before compression; a record that is larger is a batch of its own. */
+  batchSize: number
+  /** Bytes that may wait or be under way, over all partitions. */
+  buffer: number
+  /** Milliseconds. */
+  retry: { min: number; max: number }
+  /** ms after which topics are looked up again, for new partitions. */
+  metadataInterval: number
+}
+
+export interface ProducerEvents {
+  /** Whether anything may be sent now. */
+  maySend(): boolean
+  acknowledged(tickets: number[]): void
+  /** The broker does not take this record. */
+  refused(queue: PartitionQueue, record: OutgoingRecord, ticket: number, error: MillraceError): void
+  /** No record of the topic can be written now. */
+  topicRefused(topic: string, error: MillraceError): void
+  /** Asked after either: whether a record has to wait with what was refused. Those are not sent. */
+  mustWait(queue: PartitionQueue, record: OutgoingRecord, ticket: number): boolean
+  withheld(topic: string, tickets: number[]): void
+  /** Something is wrong that may pass. null: it has passed. */
+  trouble(error: MillraceError | null): void
+}

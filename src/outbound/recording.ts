@@ -1,0 +1,43 @@
+// How far the sending is, written every so often and once more when somebody asks: one time after the other, and no more
+// after the first failure.
+
+export class Recording {
+  readonly #record: () => Promise<void>
+  readonly #onFailure: () => void
+  readonly #timer: NodeJS.Timeout
+  #last = Promise.resolve()
+  #failure: { error: unknown } | null = null
+
+  /** @param interval ms */
+  constructor(record: () => Promise<void>, interval: number, onFailure: () => void) {
+    this.#record = record
+    this.#onFailure = onFailure
+    this.#timer = setInterval(() => void this.now(), interval)
+  }
+
+  /** When what is known now is written, or could not be. Never throws. */
+  now(): Promise<void> {
+    this.#last = this.#last
+      .then(() => (this.#failure ? undefined : this.#record()))
+      .catch((error) => {
+        this.#failure = { error }
+        this.#onFailure()
+      })
+    return this.#last
+  }
+
+  /** Only what is asked for from here on. */
+  stopTimer(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** When nothing is being written. */
+  settled(): Promise<void> {
+    return this.#last
+  }
+
+  /** @throws what writing met */
+  check(): void {
+    if (this.#failure) throw this.#failure.error
+  }
+}

@@ -1,0 +1,57 @@
+// A topic is looked up before anything is sent to it, and asked about until there is an answer.
+
+import type { MillraceError } from '../errors.ts'
+import type { Backoff } from '../pipeline/backoff.ts'
+
+export class TopicInquiry {
+  readonly #learn: (topic: string) => Promise<void>
+  readonly #onError: (error: MillraceError) => void
+  readonly #backoff: Backoff
+  #underWay: Promise<void> | null = null
+  #stopped = false
+
+  constructor(
+    learn: (topic: string) => Promise<void>,
+    onError: (error: MillraceError) => void,
+    backoff: Backoff,
+  ) {
+    this.#learn = learn
+    this.#onError = onError
+    this.#backoff = backoff
+  }
+
+  get isUnderWay(): boolean {
+    return this.#underWay !== null
+  }
+
+  /** The question under way, or this one. Never throws. */
+  ask(topic: string): Promise<void> {
+    this.#underWay ??= this.#ask(topic).finally(() => {
+      this.#underWay = null
+    })
+    return this.#underWay
+  }
+
+  /** When no question is under way. */
+  async settled(): Promise<void> {
+    await this.#underWay
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  async #ask(topic: string): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        await this.#learn(topic)
+        return
+      } catch (error) {
+        this.#onError(error as MillraceError)
+        const pause = Promise.withResolvers<void>()
+        setTimeout(pause.resolve, this.#backoff.next())
+        await pause.promise
+      }
+    }
+  }
+}
