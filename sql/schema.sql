@@ -4,6 +4,10 @@ CREATE SEQUENCE millrace.outbox_id AS bigint START 1 INCREMENT 1 CACHE 1;
 GRANT USAGE ON SEQUENCE millrace.outbox_id TO PUBLIC;
 COMMENT ON SEQUENCE millrace.outbox_id IS 'Numbers of the rows of the outbox.';
 
+CREATE SEQUENCE millrace.snapshot_id AS bigint START 1 INCREMENT 1 CACHE 1;
+GRANT USAGE ON SEQUENCE millrace.snapshot_id TO PUBLIC;
+COMMENT ON SEQUENCE millrace.snapshot_id IS 'Numbers of snapshots.';
+
 CREATE TABLE millrace.batch (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
   consumer_id bigint NOT NULL,
@@ -498,6 +502,50 @@ CREATE POLICY own ON millrace.request FOR ALL
 GRANT SELECT ON TABLE millrace.request TO PUBLIC;
 GRANT INSERT (kind, consumer_id, arguments, asked_count) ON TABLE millrace.request TO PUBLIC;
 COMMENT ON TABLE millrace.request IS 'What was asked of the daemon, how far it is, and what came of it.';
+
+CREATE TABLE millrace.snapshot (
+  snapshot_id bigint NOT NULL,
+  root regclass NOT NULL,
+  relation regclass NOT NULL,
+  name text NOT NULL,
+  owner regrole NOT NULL,
+  writer text NOT NULL,
+  drop_writer boolean DEFAULT false NOT NULL,
+  wanted boolean DEFAULT true NOT NULL,
+  filenode oid NOT NULL,
+  next_block bigint DEFAULT 0 NOT NULL,
+  end_block bigint NOT NULL,
+  skipped tid[] DEFAULT '{}'::tid[] NOT NULL,
+  written bigint DEFAULT 0 NOT NULL,
+  chunks bigint DEFAULT 0 NOT NULL,
+  attempts integer DEFAULT 0 NOT NULL,
+  not_before timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  waits_for text,
+  error_code text,
+  error_message text,
+  begun_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  finished_at timestamp with time zone,
+  settled boolean DEFAULT false NOT NULL,
+  PRIMARY KEY (snapshot_id, relation)
+) WITH (fillfactor=50);
+CREATE INDEX snapshot_open ON millrace.snapshot USING btree (owner) WHERE (finished_at IS NULL);
+CREATE TRIGGER check_snapshot BEFORE INSERT ON millrace.snapshot FOR EACH ROW EXECUTE FUNCTION millrace.check_snapshot();
+CREATE TRIGGER notify_daemon AFTER INSERT ON millrace.snapshot FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
+ALTER TABLE millrace.snapshot ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON millrace.snapshot FOR ALL
+  USING ((pg_has_role((owner)::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)))
+  WITH CHECK ((pg_has_role((owner)::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)));
+GRANT SELECT ON TABLE millrace.snapshot TO PUBLIC;
+GRANT INSERT (snapshot_id, root, relation, writer, drop_writer) ON TABLE millrace.snapshot TO PUBLIC;
+GRANT UPDATE (wanted) ON TABLE millrace.snapshot TO PUBLIC;
+COMMENT ON TABLE millrace.snapshot IS 'How far the snapshot of each table is. Written with each chunk, in its transaction; read millrace.snapshots.';
+COMMENT ON COLUMN millrace.snapshot.root IS 'The table whose snapshot it is a part of; itself, or what it is a partition or a child of.';
+COMMENT ON COLUMN millrace.snapshot.writer IS 'Function that writes a chunk, with its schema and the types of its arguments.';
+COMMENT ON COLUMN millrace.snapshot.wanted IS 'false: millrace.end_snapshot() ended it.';
+COMMENT ON COLUMN millrace.snapshot.filenode IS 'Another one means that the table was rewritten: its snapshot begins anew.';
+COMMENT ON COLUMN millrace.snapshot.end_block IS 'Blocks that there were when it began; rows in later ones are captured as they come.';
+COMMENT ON COLUMN millrace.snapshot.skipped IS 'Rows that others had locked; they are tried again.';
 
 CREATE TABLE millrace.topic_grant (
   cluster text DEFAULT 'default'::text NOT NULL,
@@ -1358,6 +1406,25 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.begin_relay(bigint) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.begin_snapshot(relation regclass, writer regprocedure, drop_writer boolean DEFAULT false, children boolean DEFAULT true)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  snapshot constant bigint := nextval('millrace.snapshot_id');
+BEGIN
+  INSERT INTO millrace.snapshot (snapshot_id, root, relation, writer, drop_writer)
+  SELECT snapshot, begin_snapshot.relation, r, begin_snapshot.writer, begin_snapshot.drop_writer
+  FROM millrace.snapshot_relations(begin_snapshot.relation, begin_snapshot.children) AS r;
+  PERFORM millrace.warn_without_daemon();
+  RETURN snapshot;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.begin_snapshot(regclass,regprocedure,boolean,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.begin_snapshot(regclass,regprocedure,boolean,boolean) IS 'Has the rows of a table sent by the daemon, by a writer (docs/sql.md); returns the snapshot''s number. To be called after the triggers were made that capture changes. drop_writer: the writer is dropped when all is sent; children: also the tables that inherit from it.';
+
 CREATE OR REPLACE FUNCTION millrace.broker_address(host text)
  RETURNS text
  LANGUAGE sql
@@ -1863,6 +1930,47 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_rows(millrace.consumer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_snapshot()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  target record;
+  owner_name name;
+  daemon constant regrole := millrace.daemon_role();
+BEGIN
+  SELECT r.relowner, c.relkind, c.relpersistence, c.relrowsecurity AND (c.relforcerowsecurity OR c.relowner <> r.relowner) AS hides_rows,
+    coalesce(m.amname, 'heap') AS method, format('%I.%I', n.nspname, c.relname) AS shown INTO target
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_am AS m ON m.oid = c.relam
+  JOIN pg_class AS r ON r.oid = NEW.root::oid WHERE c.oid = NEW.relation::oid;
+  IF NOT FOUND OR to_regprocedure(NEW.writer) IS NULL THEN
+    PERFORM millrace.refuse('relation-missing', 'a table and a writer are needed, not NULL');
+  END IF;
+  owner_name := pg_get_userbyid(target.relowner);
+  IF NOT pg_has_role(target.relowner, 'USAGE') THEN
+    PERFORM millrace.refuse('relation-not-yours', format('%s belongs to role %I', NEW.root, owner_name));
+  ELSIF target.relkind NOT IN ('r', 'm') OR target.relpersistence = 't' OR target.method <> 'heap' THEN
+    PERFORM millrace.refuse('snapshot-unreadable', format('%s cannot be read in ranges of blocks', target.shown));
+  ELSIF target.hides_rows AND NOT (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles AS r WHERE r.oid = target.relowner) THEN
+    PERFORM millrace.refuse('snapshot-row-security', format('row-level security would hide rows of %s from role %I', target.shown, owner_name));
+  ELSIF NOT (has_table_privilege(target.relowner, NEW.relation, 'SELECT') AND has_table_privilege(target.relowner, NEW.relation, 'UPDATE')) THEN
+    PERFORM millrace.refuse('snapshot-denied', format('role %I may not SELECT and UPDATE %s', owner_name, target.shown));
+  ELSIF NOT millrace.can_act_as(daemon::oid, target.relowner) THEN
+    PERFORM millrace.refuse('role-not-served', format('the daemon''s role %s cannot act as role %I', daemon, owner_name));
+  ELSIF NOT has_database_privilege(target.relowner, current_database(), 'TEMPORARY') THEN
+    PERFORM millrace.refuse('owner-needs-temp', format('role %I may not create temporary tables in this database', owner_name));
+  END IF;
+  NEW.owner := target.relowner;
+  NEW.name := target.shown;
+  NEW.filenode := pg_relation_filenode(NEW.relation);
+  NEW.end_block := millrace.snapshot_blocks(NEW.relation);
+  RETURN NEW;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_snapshot() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_start(c millrace.consumer)
  RETURNS void
@@ -2398,6 +2506,17 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.drop_consumer(bigint) TO PUBLIC;
 COMMENT ON FUNCTION millrace.drop_consumer(bigint) IS 'Removes a consumer with its positions, batches and dead letters; returns how many dead letters went with it.';
+
+CREATE OR REPLACE FUNCTION millrace.end_snapshot(snapshot bigint)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  UPDATE millrace.snapshot AS s SET wanted = false WHERE s.snapshot_id = end_snapshot.snapshot AND s.finished_at IS NULL
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.end_snapshot(bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.end_snapshot(bigint) IS 'Ends a snapshot; what is written of it is sent. Waits for a chunk that is being written.';
 
 CREATE OR REPLACE FUNCTION millrace.expire_dead_letters()
  RETURNS bigint
@@ -3438,6 +3557,18 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.pause(bigint) TO PUBLIC;
 COMMENT ON FUNCTION millrace.pause(bigint) IS 'Stops a consumer; its position is kept.';
 
+CREATE OR REPLACE FUNCTION millrace.places(first_block bigint, end_block bigint)
+ RETURNS tid[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT array_agg(format('(%s,%s)', b, i)::tid)
+  FROM generate_series(first_block, end_block - 1) AS b, generate_series(1, current_setting('block_size')::integer / 28) AS i
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.places(bigint,bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.produce(topic text, value bytea, key bytea DEFAULT NULL::bytea, partition integer DEFAULT NULL::integer, headers jsonb DEFAULT NULL::jsonb, cluster text DEFAULT NULL::text, "timestamp" timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS bigint
  LANGUAGE sql
@@ -3691,7 +3822,7 @@ BEGIN
     ('code: relation-defers-code', '42501',
       'Make it not deferrable, or let the daemon''s role own the relation, the function and the consumer. From PostgreSQL 18 on such code runs as the role that it belongs to.'),
     ('code: owner-needs-temp', '42501',
-      'GRANT TEMPORARY ON DATABASE ... TO the consumer''s owner.'),
+      'GRANT TEMPORARY ON DATABASE ... TO the owner of the consumer, or of the table whose rows are to be sent.'),
     ('code: key-missing', '42P10',
       'Give the relation a primary key, or name in key_columns the columns of a unique index that is neither deferrable nor partial.'),
     ('code: write-denied', '42501',
@@ -3746,6 +3877,12 @@ BEGIN
       'Rename one of the tables: what Kafka does not take in a topic''s name is replaced by an underscore.'),
     ('code: setup-isolation', '25001',
       'Call it in READ COMMITTED, which is the default.'),
+    ('code: snapshot-unreadable', '0A000',
+      'The daemon reads tables of PostgreSQL''s own storage (heap) that are not temporary, and no foreign tables.'),
+    ('code: snapshot-row-security', '0A000',
+      'ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or ALTER ROLE ... BYPASSRLS for the role that owns the table.'),
+    ('code: snapshot-denied', '42501',
+      'GRANT SELECT and UPDATE on each partition and child to the role that owns the table: rows are locked while they are read.'),
     ('code: wait-timeout', '55000',
       'Look at millrace.consumers and millrace.lag, or wait longer: timeout := interval.'),
     ('code: wait-isolation', '25001',
@@ -4142,6 +4279,34 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.set_start_pending() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.snapshot_blocks(relation oid)
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(pg_relation_size(relation, 'main'), 0) / current_setting('block_size')::bigint
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.snapshot_blocks(oid) TO PUBLIC;
+COMMENT ON FUNCTION millrace.snapshot_blocks(oid) IS 'Blocks that a table has now, without its indexes.';
+
+CREATE OR REPLACE FUNCTION millrace.snapshot_relations(relation oid, children boolean DEFAULT true)
+ RETURNS SETOF oid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH RECURSIVE family (member) AS (
+    SELECT relation
+    UNION
+    SELECT i.inhrelid FROM family AS f JOIN pg_inherits AS i ON i.inhparent = f.member JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE children OR c.relispartition
+  )
+  SELECT f.member FROM family AS f JOIN pg_class AS c ON c.oid = f.member WHERE c.relkind <> 'p' ORDER BY f.member
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.snapshot_relations(oid,boolean) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.staged_by_options(c millrace.consumer)
  RETURNS boolean
@@ -4871,6 +5036,53 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.warn_without_daemon() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.write_chunk(relation oid, first_block bigint, end_block bigint, again tid[], message text, filter text DEFAULT NULL::text, OUT written bigint, OUT skipped tid[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET work_mem TO '32MB'
+AS $function$
+DECLARE
+  segment constant smallint := (SELECT w.segment FROM millrace.outbox_writing AS w);
+  -- before version 14 a range of places is looked for in the whole table
+  ranges constant boolean := current_setting('server_version_num')::integer >= 140000;
+  places text;
+  found_written bigint;
+  found_skipped tid[];
+BEGIN
+  written := 0;
+  skipped := '{}';
+  FOREACH places IN ARRAY array_remove(ARRAY[
+    CASE WHEN end_block > first_block THEN
+      CASE WHEN ranges THEN format('t.ctid >= ''(%s,0)'' AND t.ctid < ''(%s,0)''', first_block, end_block)
+        ELSE format('t.ctid = ANY (millrace.places(%s, %s))', first_block, end_block) END END,
+    CASE WHEN cardinality(again) > 0 THEN 't.ctid = ANY ($1)' END], NULL)
+  LOOP
+    EXECUTE format(
+      'WITH locked (tid, cluster, topic, partition, key, value, headers, "timestamp", source) AS MATERIALIZED (
+         SELECT t.ctid, %4$s FROM ONLY %1$s AS t WHERE %2$s AND (%5$s) FOR SHARE OF t SKIP LOCKED
+       ), sent AS (
+         INSERT INTO millrace.outbox_%3$s (cluster, topic, partition, key, value, headers, "timestamp", source)
+         SELECT l.cluster, l.topic, l.partition, l.key, l.value, l.headers, coalesce(l."timestamp", clock_timestamp()), l.source
+         FROM locked AS l)
+       SELECT (SELECT count(*) FROM locked),
+         CASE WHEN (SELECT count(*) FROM locked) <> (SELECT count(*) FROM ONLY %1$s AS t WHERE %2$s AND (%5$s)) THEN
+           ARRAY(SELECT t.ctid FROM ONLY %1$s AS t WHERE %2$s AND (%5$s)
+             EXCEPT SELECT l.tid FROM locked AS l) END',
+      relation::regclass, places, segment, message, coalesce(filter, 'true'))
+    INTO found_written, found_skipped USING again;
+    written := written + found_written;
+    skipped := skipped || found_skipped;
+  END LOOP;
+  IF written > 0 AND millrace.outbox_wake() IS NULL THEN
+    NULL;
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.write_chunk(oid,bigint,bigint,tid[],text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.write_chunk(oid,bigint,bigint,tid[],text,text) IS 'Called in the writer of a snapshot: writes the rows of a chunk into the outbox. message: expressions over the row t, separated by commas: cluster, topic, partition, key, value, headers, timestamp, source; filter: a condition over t.';
 
 CREATE OR REPLACE FUNCTION millrace.write_message(topic text, value bytea, key bytea, partition integer, headers bytea[], cluster text, "timestamp" timestamp with time zone, source text)
  RETURNS bigint
