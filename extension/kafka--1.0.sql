@@ -53,6 +53,11 @@ BEGIN
       WHEN 'SCHEMA' THEN (SELECT nspowner FROM pg_namespace WHERE oid = to_regnamespace(substr(object, 8)))
     END;
     CONTINUE WHEN found_owner IS NULL;
+    IF split_part(object, ' ', 1) = 'VIEW' AND (SELECT relkind FROM pg_class WHERE oid = to_regclass(substr(object, 6))) <> 'v' THEN
+      RAISE EXCEPTION '% exists already and is no view', substr(object, 6)
+        USING ERRCODE = '42710', DETAIL = 'code: dialect-name-taken',
+        HINT = 'It may be what this dialect takes the place of: docs/migrating-from-... say how to come from there.';
+    END IF;
     IF NOT (found_owner = (SELECT nspowner FROM pg_namespace WHERE nspname = 'millrace') OR (SELECT oid = found_owner FROM pg_roles WHERE rolname = current_user)
       OR (SELECT rolsuper FROM pg_roles WHERE oid = found_owner))
     THEN

@@ -38,6 +38,8 @@ DECLARE
   objects constant text[] := ARRAY[
     'FUNCTION pg2kafka.namespace()',
     'FUNCTION pg2kafka.topic(text)',
+    'FUNCTION pg2kafka.tables()',
+    'FUNCTION pg2kafka.set_namespace(text)',
     'FUNCTION pg2kafka.send(oid, text, text, text, json)',
     'FUNCTION pg2kafka.record_change(text, oid, text, text, json, json)',
     'FUNCTION pg2kafka.record_truncate(oid, text, text)',
@@ -58,6 +60,11 @@ BEGIN
       WHEN 'SCHEMA' THEN (SELECT nspowner FROM pg_namespace WHERE oid = to_regnamespace(substr(object, 8)))
     END;
     CONTINUE WHEN found_owner IS NULL;
+    IF split_part(object, ' ', 1) = 'VIEW' AND (SELECT relkind FROM pg_class WHERE oid = to_regclass(substr(object, 6))) <> 'v' THEN
+      RAISE EXCEPTION '% exists already and is no view', substr(object, 6)
+        USING ERRCODE = '42710', DETAIL = 'code: dialect-name-taken',
+        HINT = 'It may be what this dialect takes the place of: docs/migrating-from-... say how to come from there.';
+    END IF;
     IF NOT (found_owner = (SELECT nspowner FROM pg_namespace WHERE nspname = 'millrace') OR (SELECT oid = found_owner FROM pg_roles WHERE rolname = current_user)
       OR (SELECT rolsuper FROM pg_roles WHERE oid = found_owner))
     THEN
@@ -76,7 +83,7 @@ $names$;
 -- What it makes is listed in pg2kafka.json; setup() adds, for each role that owns tables, a function for triggers, in this
 -- schema too: DROP SCHEMA pg2kafka CASCADE takes the triggers with it.
 
--- A namespace is set by `millrace pg2kafka` (TOPIC_NAMESPACE), which replaces this function.
+-- Replaced by set_namespace().
 DO $$
 BEGIN
   IF to_regprocedure('pg2kafka.namespace()') IS NULL THEN
@@ -95,6 +102,45 @@ AS $$
     '[^a-zA-Z0-9._-]', '_', 'g')
 $$;
 COMMENT ON FUNCTION pg2kafka.topic(text) IS 'Name of the topic of a table: pg2kafka[.namespace].database.[schema.]table.';
+
+-- The tables that are set up, each with its part of the topic's name.
+CREATE OR REPLACE FUNCTION pg2kafka.tables() RETURNS TABLE (relation oid, table_part text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT DISTINCT ON (t.tgrelid) t.tgrelid,
+    convert_from(substring(t.tgargs FROM 1 FOR position('\x00'::bytea IN t.tgargs) - 1), getdatabaseencoding())
+  FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+  WHERE p.pronamespace = to_regnamespace('pg2kafka') AND t.tgnargs = 2 AND NOT t.tgisinternal AND t.tgparentid = 0
+$$;
+COMMENT ON FUNCTION pg2kafka.tables() IS 'The tables whose changes are sent.';
+
+-- A table whose topic could not be written to any more could not be written to itself, so that is found out first.
+CREATE OR REPLACE FUNCTION pg2kafka.set_namespace(name text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  target record;
+BEGIN
+  IF nullif(name, '') IS NOT DISTINCT FROM nullif(pg2kafka.namespace(), '') THEN
+    RETURN;
+  END IF;
+  EXECUTE format('CREATE OR REPLACE FUNCTION pg2kafka.namespace() RETURNS text LANGUAGE sql SET search_path = pg_catalog, pg_temp AS %L',
+    format('SELECT %L::text', nullif(name, '')));
+  FOR target IN
+    SELECT pg2kafka.topic(t.table_part) AS topic, c.relowner FROM pg2kafka.tables() AS t JOIN pg_class AS c ON c.oid = t.relation
+  LOOP
+    PERFORM millrace.check_topic(target.topic);
+    IF NOT millrace.may_produce('default', target.topic, target.relowner) THEN
+      PERFORM millrace.refuse('topic-not-granted',
+        format('topic %s is not granted to role %I for producing', target.topic, pg_get_userbyid(target.relowner)));
+    END IF;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.set_namespace(text) IS
+  'Makes a namespace, or NULL, part of each topic''s name from now on. For the role that owns the schema.';
 
 -- Called as the role that owns the table: that one has to be allowed to produce to the topic.
 CREATE OR REPLACE FUNCTION pg2kafka.send(relation oid, table_part text, external_id text, statement text, data json) RETURNS void
@@ -258,17 +304,12 @@ BEGIN
   part := CASE WHEN target.nspname = 'public' THEN '' ELSE target.nspname || '.' END || target.relname;
   topic := pg2kafka.topic(part);
   PERFORM millrace.check_topic(topic);
-  SELECT t.tgrelid::regclass::text INTO taken FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-  WHERE p.pronamespace = to_regnamespace('pg2kafka') AND t.tgnargs = 2 AND NOT t.tgisinternal AND t.tgparentid = 0
-    AND pg2kafka.topic(convert_from(substring(t.tgargs FROM 1 FOR position('\x00'::bytea IN t.tgargs) - 1), getdatabaseencoding())) = topic
-  LIMIT 1;
+  SELECT t.relation::regclass::text INTO taken FROM pg2kafka.tables() AS t WHERE pg2kafka.topic(t.table_part) = topic LIMIT 1;
   IF taken IS NOT NULL THEN
     PERFORM millrace.refuse('topic-taken', format('the changes of %s go to topic %s', taken, topic));
   END IF;
   IF NOT millrace.may_produce('default', topic, target.relowner) THEN
     PERFORM millrace.refuse('topic-not-granted', format('topic %s is not granted to role %I for producing', topic, pg_get_userbyid(target.relowner)));
-  ELSIF NOT EXISTS (SELECT FROM millrace.broker AS b WHERE b.cluster = 'default') THEN
-    PERFORM millrace.refuse('no-broker', 'cluster ''default'' has no broker');
   END IF;
 
   -- The name sorts before others': what another trigger changes again comes after.
@@ -320,8 +361,8 @@ COMMENT ON COLUMN pg2kafka.outbound_event_queue.data IS 'The row; of an UPDATE w
 COMMENT ON COLUMN pg2kafka.outbound_event_queue.created_at IS 'When it happened.';
 
 GRANT USAGE ON SCHEMA pg2kafka TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text),
+GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text), pg2kafka.tables(),
   pg2kafka.send(oid, text, text, text, json), pg2kafka.record_change(text, oid, text, text, json, json),
   pg2kafka.record_truncate(oid, text, text), pg2kafka.writer(regrole), pg2kafka.setup(regclass, text) TO PUBLIC;
-REVOKE ALL ON FUNCTION pg2kafka.remove() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg2kafka.remove(), pg2kafka.set_namespace(text) FROM PUBLIC;
 GRANT SELECT ON pg2kafka.outbound_event_queue TO PUBLIC;

@@ -64,6 +64,11 @@ const daemonCodes = {
     message: 'something of yours needs what would be removed[: {reason}]',
     hint: 'Drop or change it first. Nothing was removed.',
   },
+  'dialect-missing': {
+    origin: 'daemon',
+    message: 'the dialect[ {dialect}] is not in this database, or an older one is',
+    hint: 'millrace install --dialect NAME installs it; millrace pg2kafka does so with PERFORM_MIGRATIONS=true.',
+  },
   'extension-files-unwritable': {
     origin: 'daemon',
     message: 'the extension files cannot be written[ to {folder}][: {reason}]',

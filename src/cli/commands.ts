@@ -49,6 +49,19 @@ export const commands = {
     },
     run: async (args, env) => (await import('./run.ts')).run(args, env),
   },
+  pg2kafka: {
+    name: 'pg2kafka',
+    about: 'run the daemon as pg2kafka was run, by its environment variables',
+    details:
+      'DATABASE_URL        the database\n' +
+      'KAFKA_BROKER        host:port of a broker; several are separated by commas\n' +
+      'PERFORM_MIGRATIONS  true: install or upgrade the schema and the dialect pg2kafka\n' +
+      "TOPIC_NAMESPACE     part of each topic's name: pg2kafka.NAMESPACE.DATABASE.TABLE\n" +
+      'DRY_RUN             true: write the messages to standard output, send nothing, and keep them\n\n' +
+      'Everything else is as with millrace run, whose settings count, too.',
+    options: { config },
+    run: async (args, env) => (await import('./pg2kafka.ts')).pg2kafka(args, env),
+  },
   status: {
     name: 'status',
     about: 'show every consumer: state, position, lag, rate, last error',

@@ -11,13 +11,13 @@ export const exitCodes = {
 } as const
 
 export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
-  ok: 'Done. `status`: every consumer runs or was stopped on purpose. `run`: stopped as asked.',
+  ok: 'Done. `status`: every consumer runs or was stopped on purpose. `run`, `pg2kafka`: stopped as asked.',
   failed:
     'It failed. `status`: a consumer failed or is retrying, consumers wait and no daemon is connected, or the database has to be adopted. `replay`: something was not loaded. `try`: something would fail.',
   usage: 'The command line or the configuration is wrong; nothing was done.',
   unreachable: 'PostgreSQL cannot be reached, or does not let this user in.',
   unsuitable:
-    'The schema in the database is missing, older or newer, or not for this role; the database is another one; a pooler is in the way.',
+    'The schema in the database is missing, older or newer, or not for this role; so is a dialect; the database is another one; a pooler is in the way.',
 }
 
 const byCode: Partial<Record<ErrorCode, number>> = {
@@ -29,6 +29,8 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   'schema-older': exitCodes.unsuitable,
   'schema-newer': exitCodes.unsuitable,
   'schema-taken': exitCodes.unsuitable,
+  'dialect-missing': exitCodes.unsuitable,
+  'dialect-name-taken': exitCodes.unsuitable,
   'not-daemon-role': exitCodes.unsuitable,
   'identity-changed': exitCodes.unsuitable,
   'pooler-transaction-mode': exitCodes.unsuitable,

@@ -50,16 +50,18 @@ export interface ConfigSources {
   file?: string | undefined
   /** By path of the setting, as text: what the command line said. */
   overrides?: Readonly<Record<string, string | undefined>>
+  /** Found elsewhere; they are reported together. */
+  problems?: readonly string[]
 }
 
 /**
  * @throws MillraceError config-invalid, with every problem
  */
-export function loadConfig({ env, file, overrides = {} }: ConfigSources): Config {
+export function loadConfig({ env, file, overrides = {}, problems: others = [] }: ConfigSources): Config {
   const path = file ?? (env.MILLRACE_CONFIG || undefined)
   const fromFile = path === undefined ? emptyLayer() : readConfigFile(path)
   const fromEnv = readEnvironment(env)
-  const problems = [...fromFile.problems, ...fromEnv.problems]
+  const problems = [...others, ...fromFile.problems, ...fromEnv.problems]
   const warnings: string[] = []
 
   const config: Record<string, Record<string, unknown>> = {}

@@ -188,6 +188,41 @@ describe('where the original failed', () => {
     assert.deepEqual(await events(), [event('INSERT', 'bob', { id: 9, sku: 'bob', name: null })])
   })
 
+  test('no broker yet, or none any more: writers do not notice', async (t) => {
+    const { alice, owner, events } = await setUp(t)
+    await owner.run(`SELECT millrace.remove_broker('localhost:9092')`)
+    await products(alice)
+    await alice.run(`SELECT pg2kafka.setup('products', 'sku'); DELETE FROM products WHERE id = 1`)
+    assert.deepEqual(
+      (await events()).map(({ statement }) => statement),
+      ['SNAPSHOT', 'SNAPSHOT', 'DELETE'],
+    )
+    assert.equal(
+      await owner.refusal(`SELECT millrace.produce('topic', 'v', cluster := 'default')`),
+      'no-broker 55000',
+    )
+  })
+
+  test('a namespace that a table could not be written with is refused', async (t) => {
+    const { alice, owner, roles, events } = await setUp(t)
+    await products(alice)
+    await alice.run(`SELECT pg2kafka.setup('products', 'sku')`)
+    await events()
+    assert.equal(
+      await alice.refusal(`SELECT pg2kafka.set_namespace('x')`),
+      'permission denied for function set_namespace 42501',
+    )
+    assert.equal(
+      await owner.refusal(`SELECT pg2kafka.set_namespace(repeat('x', 240))`),
+      'topic-invalid 22023',
+    )
+    await owner.run(`SELECT millrace.revoke_topic('*', '${roles.alice}'), millrace.grant_topic(
+      'pg2kafka.' || current_database() || '.products', '${roles.alice}', action := 'produce')`)
+    assert.equal(await owner.refusal(`SELECT pg2kafka.set_namespace('x')`), 'topic-not-granted 42501')
+    await alice.run('DELETE FROM products WHERE id = 1')
+    assert.deepEqual(await events(), [event('DELETE', 'CM01-R', {})])
+  })
+
   test('TRUNCATE deletes every row', async (t) => {
     const { alice, events } = await setUp(t)
     await products(alice)

@@ -22,6 +22,8 @@ export interface Daemon {
   stop(): Promise<Exit>
   /** Everything it has written to standard output and error so far. */
   output(): string
+  /** To standard output alone. */
+  results(): string
   waitForLog(text: string | RegExp, options?: { deadline?: number }): Promise<void>
 }
 
@@ -31,17 +33,23 @@ export interface DaemonOptions {
   /** Written to a configuration file. */
   config?: object
   args?: string[]
+  /** Default: run. */
+  command?: string
 }
 
 export async function startDaemon(t: Cleanup, options: DaemonOptions): Promise<Daemon> {
   const env: Record<string, string | undefined> = { DATABASE_URL: options.url, ...options.env }
   if (options.config) env.MILLRACE_CONFIG = await configurationFile(t, options.config)
-  const child = spawn(process.execPath, [launcher, 'run', ...(options.args ?? [])], {
+  const child = spawn(process.execPath, [launcher, options.command ?? 'run', ...(options.args ?? [])], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: environment(env),
   })
   let output = ''
-  child.stdout.setEncoding('utf8').on('data', (text) => (output += text))
+  let results = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text
+    results += text
+  })
   child.stderr.setEncoding('utf8').on('data', (text) => (output += text))
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve)
@@ -75,6 +83,7 @@ export async function startDaemon(t: Cleanup, options: DaemonOptions): Promise<D
       return exited
     },
     output: () => output,
+    results: () => results,
     waitForLog: async (text, waiting) => {
       const found = (): boolean => (typeof text === 'string' ? output.includes(text) : text.test(output))
       await eventually(`log line ${text}`, () => found(), waiting).catch((error) => {
