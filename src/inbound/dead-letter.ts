@@ -1,11 +1,10 @@
 // A dead letter holds everything of a message that is needed to load it later: its bytes as they came, and
 // why it failed. It is written by the daemon in the transaction that moves the position past it.
-//
-// COPY's binary format: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-BINARY-FORMAT
 
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import { ChunkWriter } from '../formats/chunk-writer.ts'
 import type { WalkedRecord } from '../kafka/walked-record.ts'
+import { byteaArray, copyHeader, copyTrailer, sized, timestamptz } from '../postgres/binary.ts'
 import { identifier } from '../postgres/literal.ts'
 import type { Session } from '../postgres/session.ts'
 import type { ConsumerSpec } from './consumer.ts'
@@ -36,21 +35,11 @@ const columns = [
   'message',
 ]
 
-const copyHeader = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
-const copyTrailer = Buffer.from([0xff, 0xff])
-
 /** Lengths of nine fields, and partition, offset and timestamp. */
 const fixedBytes = 9 * 4 + 4 + 8 + 8
 
 /** Bytes that a unit of a string becomes at most. */
 const longestUtf8 = 3
-
-/** The oid of type bytea. */
-const byteaOid = 17
-
-/** Milliseconds from 1970 to 2000, where PostgreSQL counts from; and to the year 275760, beyond which nobody counts. */
-const epoch2000 = 946_684_800_000
-const lastTimestamp = 8.64e15
 
 /** Those of one transaction. */
 export class DeadLetters {
@@ -141,7 +130,7 @@ export class DeadLetters {
     this.#int32(4)
     this.#int32(record.partition)
     this.#int64(record.offset)
-    const moment = momentOf(record.timestamp)
+    const moment = timestamptz(record.timestamp)
     if (moment === null) this.#int32(-1)
     else this.#int64(moment)
     this.#part(record.bytes, record.keyStart, record.keyEnd)
@@ -195,11 +184,6 @@ function tagIn(span: FetchedSpan, index: number, offset: bigint): number {
   return index * tagStep + Number(offset - span.from)
 }
 
-/** A field with its length before it. */
-function sized(field: Buffer | null): Buffer[] {
-  return field === null ? [int32(-1)] : [int32(field.length), field]
-}
-
 /** PostgreSQL's text has no place for it. */
 function withoutNul(value: string): string {
   return value.includes('\0') ? value.replaceAll('\0', '�') : value
@@ -207,26 +191,4 @@ function withoutNul(value: string): string {
 
 function text(value: string): Buffer {
   return Buffer.from(withoutNul(value))
-}
-
-/** Microseconds since 2000. NULL where there is none. */
-function momentOf(timestamp: number): bigint | null {
-  if (timestamp < 0 || timestamp > lastTimestamp) return null
-  return BigInt(timestamp - epoch2000) * 1000n
-}
-
-/** Name, value, name, value; the value of a header may be NULL. */
-function byteaArray(items: (Buffer | null)[]): Buffer {
-  if (items.length === 0) return emptyArray
-  // one dimension, whether any is NULL, their type, how many, and the number of the first
-  const head = [1, items.includes(null) ? 1 : 0, byteaOid, items.length, 1].map(int32)
-  return Buffer.concat([...head, ...items.flatMap(sized)])
-}
-
-const emptyArray = Buffer.concat([0, 0, byteaOid].map(int32))
-
-function int32(value: number): Buffer {
-  const bytes = Buffer.allocUnsafe(4)
-  bytes.writeInt32BE(value)
-  return bytes
 }

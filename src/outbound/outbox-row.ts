@@ -1,9 +1,8 @@
 // A row of the outbox as COPY ... (FORMAT binary) writes it. It is read in place: key, value and headers are parts of the
 // bytes that came, and whoever keeps them longer than the bytes are valid copies them.
-//
-// Format: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"; arrays as array_send writes them
 
 import type { OutgoingRecord } from '../kafka/batch-writer.ts'
+import { byteaItems, copyHeader, timestampOf } from '../postgres/binary.ts'
 
 /** In the order in which they are decoded. */
 export const rowColumns = 'xid, id, partition, topic, key, value, headers, "timestamp"'
@@ -17,14 +16,6 @@ export interface OutboxRow extends OutgoingRecord {
   xidAt: number
   idAt: number
 }
-
-/** Signature, flags and an extension of no bytes come before the first row. */
-const fileHeader = 19
-/** The P of PGCOPY; a row begins with the number of its fields, whose first byte is 0. */
-const signatureStart = 0x50
-
-/** Milliseconds from 1970 to 2000, where PostgreSQL counts from. */
-const epoch = 946_684_800_000
 
 /** The header in which every message carries whose it is; the same when it is sent again. */
 const idHeader = Buffer.from('millrace-id')
@@ -44,7 +35,8 @@ export class RowReader {
   /** @returns null for the end */
   read(bytes: Buffer): OutboxRow | null {
     this.#bytes = bytes
-    this.#at = bytes[0] === signatureStart ? fileHeader : 0
+    // a row begins with the number of its fields, whose first byte is 0
+    this.#at = bytes[0] === copyHeader[0] ? copyHeader.length : 0
     const start = this.#at
     if (bytes.readInt16BE(start) < 0) return null
     // count of fields, then length and bytes of each
@@ -55,10 +47,9 @@ export class RowReader {
     const topic = this.#topic(this.#field() as Buffer)
     const key = this.#field()
     const value = this.#field()
-    const headers = arrayOf(this.#field())
+    const headers = headersOf(this.#field())
     headers.push(idHeader, Buffer.from(this.#prefix + idText(bytes, idAt), 'latin1'))
-    const moment = this.#field() as Buffer
-    const timestamp = Math.floor((moment.readInt32BE(0) * 2 ** 32 + moment.readUInt32BE(4)) / 1000) + epoch
+    const timestamp = timestampOf(this.#field() as Buffer)
     return { topic, partition, key, value, headers, timestamp, bytes, xidAt, idAt }
   }
 
@@ -87,17 +78,8 @@ function idText(bytes: Buffer, at: number): string {
   return String(high * 2 ** 32 + bytes.readUInt32BE(at + 4))
 }
 
-/** Dimensions, whether it has NULLs, the type; length and lower bound of the dimension; then the elements. */
-function arrayOf(bytes: Buffer | null): (Buffer | null)[] {
-  if (!bytes || bytes.readInt32BE(0) === 0) return []
-  const elements: (Buffer | null)[] = []
-  let at = 20
-  for (let left = bytes.readInt32BE(12); left > 0; left--) {
-    const length = bytes.readInt32BE(at)
-    at += 4
-    if (length < 0) elements.push(elements.length % 2 === 0 ? Buffer.alloc(0) : null)
-    else elements.push(bytes.subarray(at, at + length))
-    at += Math.max(0, length)
-  }
-  return elements
+/** Of a header the value may be null, the name may not. */
+function headersOf(bytes: Buffer | null): (Buffer | null)[] {
+  if (!bytes) return []
+  return byteaItems(bytes).map((item, i) => (item === null && i % 2 === 0 ? Buffer.alloc(0) : item))
 }
