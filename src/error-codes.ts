@@ -149,6 +149,11 @@ const daemonCodes = {
     message: 'the broker does not take the message[ for {topic}][, partition {partition}][: {reason}]',
     hint: 'Change the topic (max.message.bytes, cleanup.policy) so that it does; the message and those of its key wait.',
   },
+  'snapshot-failed': {
+    origin: 'daemon',
+    message: 'rows of a table could not be sent[: {reason}][ ({sqlstate})]',
+    hint: 'millrace.snapshots shows it until it is over: it is tried again, at least every 30 s.',
+  },
   'produce-failed': {
     origin: 'daemon',
     message: 'messages could not be written[ to {topic}][, partition {partition}][: {reason}]',

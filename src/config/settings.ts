@@ -140,6 +140,14 @@ export const settings: readonly Setting[] = [
     about: 'How long the daemon that sends may be silent before another one ends its session and takes over.',
   },
   {
+    path: 'outbound.snapshotBacklog',
+    env: ['MILLRACE_OUTBOUND_SNAPSHOT_BACKLOG'],
+    type: byteCount('1MB', '1000GB'),
+    default: '512MB',
+    about:
+      'While the outbox takes more than this on disk, snapshots of tables wait. What applications write never waits.',
+  },
+  {
     path: 'group.sessionTimeout',
     env: ['MILLRACE_GROUP_SESSION_TIMEOUT'],
     type: duration('1s', '30min'),

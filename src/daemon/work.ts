@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts'
 import type { Pipeline } from '../inbound/pipeline.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
 import { Relay } from '../outbound/relay.ts'
+import { Snapshots } from '../outbound/snapshots.ts'
 import type { Session } from '../postgres/session.ts'
 import { clusterAccess } from './cluster-access.ts'
 import { readDesiredState } from './desired.ts'
@@ -29,6 +30,7 @@ export class Work {
   readonly #requests: Requests
   readonly #watcher: Watcher
   readonly #relay: Relay
+  readonly #snapshots: Snapshots
   #brokers = new Map<string, string[]>()
 
   constructor(parts: WorkParts) {
@@ -62,6 +64,13 @@ export class Work {
       outages,
       log,
     })
+    this.#snapshots = new Snapshots({
+      shared: shared.shared,
+      sessions: shared.sessions,
+      mostBytes: config.outbound.snapshotBacklog,
+      retry: config.retry,
+      log,
+    })
     this.#watcher = new Watcher({ accessOf, write: (marks) => reports.writeMarks(marks), log })
   }
 
@@ -89,6 +98,7 @@ export class Work {
     await this.#patterns.keep(desired.patterns)
     this.#housekeeping.keep()
     this.#relay.keep(installation, [...desired.brokers.keys()])
+    await this.#snapshots.keep(session)
     await this.#requests.keep(session, watchers)
   }
 
@@ -100,6 +110,7 @@ export class Work {
       this.#patterns.end(),
       this.#housekeeping.end(),
       this.#requests.end(),
+      this.#snapshots.end(),
       this.#relay.end(),
     ])
   }

@@ -480,7 +480,8 @@ BEGIN
 END
 $$;
 
--- What dropped consumers have left, because a load was under way then, and requests that nobody will ask about any more.
+-- What dropped consumers have left, because a load was under way then, and requests and snapshots that nobody will ask about any
+-- more.
 CREATE FUNCTION millrace.sweep() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -496,6 +497,9 @@ BEGIN
   GET DIAGNOSTICS swept = ROW_COUNT;
   total := total + swept;
   DELETE FROM millrace.request AS r WHERE r.finished_at < clock_timestamp() - interval '1 day';
+  GET DIAGNOSTICS swept = ROW_COUNT;
+  total := total + swept;
+  DELETE FROM millrace.snapshot AS s WHERE s.settled AND s.changed_at < clock_timestamp() - interval '1 day';
   GET DIAGNOSTICS swept = ROW_COUNT;
   RETURN total + swept;
 END

@@ -13,22 +13,26 @@
 CREATE SEQUENCE millrace.snapshot_id AS bigint;
 COMMENT ON SEQUENCE millrace.snapshot_id IS 'Numbers of snapshots.';
 
--- A row for each table; a partitioned table has several. What it points at is found again after a dump and restore.
+-- A row for each range of blocks: of a large table several, so that more than one can be read at a time; of a partitioned table
+-- those of each partition. What it points at is found again after a dump and restore.
 CREATE TABLE millrace.snapshot (
   snapshot_id bigint NOT NULL,
   root regclass NOT NULL,
-  relation regclass NOT NULL,
   name text NOT NULL,
+  relation regclass NOT NULL,
   owner regrole NOT NULL,
   writer text NOT NULL,
   drop_writer boolean NOT NULL DEFAULT false,
   wanted boolean NOT NULL DEFAULT true,
   filenode oid NOT NULL,
-  next_block bigint NOT NULL DEFAULT 0,
+  first_block bigint NOT NULL,
+  next_block bigint NOT NULL,
   end_block bigint NOT NULL,
+  to_end boolean NOT NULL,
   skipped tid[] NOT NULL DEFAULT '{}',
   written bigint NOT NULL DEFAULT 0,
   chunks bigint NOT NULL DEFAULT 0,
+  chunk_blocks integer NOT NULL DEFAULT 16,
   attempts integer NOT NULL DEFAULT 0,
   not_before timestamptz NOT NULL DEFAULT '-infinity',
   waits_for text,
@@ -37,17 +41,22 @@ CREATE TABLE millrace.snapshot (
   begun_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at timestamptz,
+  ended boolean NOT NULL DEFAULT false,
   settled boolean NOT NULL DEFAULT false,
-  PRIMARY KEY (snapshot_id, relation)
+  PRIMARY KEY (snapshot_id, relation, first_block)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE millrace.snapshot IS 'How far the snapshot of each table is. Written with each chunk, in its transaction; read millrace.snapshots.';
-COMMENT ON COLUMN millrace.snapshot.root IS 'The table whose snapshot it is a part of; itself, or what it is a partition or a child of.';
+COMMENT ON TABLE millrace.snapshot IS 'How far the snapshots of tables are. Written with each chunk, in its transaction; read millrace.snapshots.';
+COMMENT ON COLUMN millrace.snapshot.root IS 'The table whose snapshot it is a part of; relation, or what that is a partition or a child of.';
 COMMENT ON COLUMN millrace.snapshot.writer IS 'Function that writes a chunk, with its schema and the types of its arguments.';
 COMMENT ON COLUMN millrace.snapshot.wanted IS 'false: millrace.end_snapshot() ended it.';
-COMMENT ON COLUMN millrace.snapshot.filenode IS 'Another one means that the table was rewritten: its snapshot begins anew.';
-COMMENT ON COLUMN millrace.snapshot.end_block IS 'Blocks that there were when it began; rows in later ones are captured as they come.';
+COMMENT ON COLUMN millrace.snapshot.filenode IS 'Another one means that the table was rewritten: the range begins anew.';
+COMMENT ON COLUMN millrace.snapshot.end_block IS 'Rows in blocks that were added since it began are captured as they come.';
+COMMENT ON COLUMN millrace.snapshot.to_end IS 'It is the table''s last range.';
 COMMENT ON COLUMN millrace.snapshot.skipped IS 'Rows that others had locked; they are tried again.';
-CREATE INDEX snapshot_open ON millrace.snapshot (owner) WHERE finished_at IS NULL;
+COMMENT ON COLUMN millrace.snapshot.chunk_blocks IS 'So many blocks are the next chunk: it is to take 50 ms.';
+COMMENT ON COLUMN millrace.snapshot.ended IS 'It was finished before its end: it, the table or the writer was not wanted any more.';
+COMMENT ON COLUMN millrace.snapshot.settled IS 'Nothing is left to do for it.';
+CREATE INDEX snapshot_open ON millrace.snapshot (owner) WHERE NOT settled;
 
 -- Locks no row that another has locked. One statement, so what it counts is what it locked; a row that was changed since the
 -- statement began is sent as it is now, or it is gone. Numbers of the outbox are taken after the rows' locks.
@@ -139,15 +148,16 @@ DECLARE
   daemon constant regrole := millrace.daemon_role();
 BEGIN
   SELECT r.relowner, c.relkind, c.relpersistence, c.relrowsecurity AND (c.relforcerowsecurity OR c.relowner <> r.relowner) AS hides_rows,
-    coalesce(m.amname, 'heap') AS method, format('%I.%I', n.nspname, c.relname) AS shown INTO target
+    coalesce(m.amname, 'heap') AS method, format('%I.%I', n.nspname, c.relname) AS shown, format('%I.%I', o.nspname, r.relname) AS name
+  INTO target
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_am AS m ON m.oid = c.relam
-  JOIN pg_class AS r ON r.oid = NEW.root::oid WHERE c.oid = NEW.relation::oid;
+  JOIN pg_class AS r ON r.oid = NEW.root::oid JOIN pg_namespace AS o ON o.oid = r.relnamespace WHERE c.oid = NEW.relation::oid;
   IF NOT FOUND OR to_regprocedure(NEW.writer) IS NULL THEN
     PERFORM millrace.refuse('relation-missing', 'a table and a writer are needed, not NULL');
   END IF;
   owner_name := pg_get_userbyid(target.relowner);
   IF NOT pg_has_role(target.relowner, 'USAGE') THEN
-    PERFORM millrace.refuse('relation-not-yours', format('%s belongs to role %I', NEW.root, owner_name));
+    PERFORM millrace.refuse('relation-not-yours', format('%s belongs to role %I', target.name, owner_name));
   ELSIF target.relkind NOT IN ('r', 'm') OR target.relpersistence = 't' OR target.method <> 'heap' THEN
     PERFORM millrace.refuse('snapshot-unreadable', format('%s cannot be read in ranges of blocks', target.shown));
   ELSIF target.hides_rows AND NOT (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles AS r WHERE r.oid = target.relowner) THEN
@@ -160,9 +170,9 @@ BEGIN
     PERFORM millrace.refuse('owner-needs-temp', format('role %I may not create temporary tables in this database', owner_name));
   END IF;
   NEW.owner := target.relowner;
-  NEW.name := target.shown;
+  NEW.name := target.name;
   NEW.filenode := pg_relation_filenode(NEW.relation);
-  NEW.end_block := millrace.snapshot_blocks(NEW.relation);
+  NEW.next_block := NEW.first_block;
   RETURN NEW;
 END
 $$;
@@ -181,9 +191,15 @@ AS $$
 DECLARE
   snapshot constant bigint := nextval('millrace.snapshot_id');
 BEGIN
-  INSERT INTO millrace.snapshot (snapshot_id, root, relation, writer, drop_writer)
-  SELECT snapshot, begin_snapshot.relation, r, begin_snapshot.writer, begin_snapshot.drop_writer
-  FROM millrace.snapshot_relations(begin_snapshot.relation, begin_snapshot.children) AS r;
+  -- the ranges of a table have one size in common: none is left out between them
+  INSERT INTO millrace.snapshot (snapshot_id, root, relation, writer, drop_writer, first_block, end_block, to_end)
+  SELECT snapshot, begin_snapshot.relation, r.relation, begin_snapshot.writer, begin_snapshot.drop_writer,
+    r.blocks * part / r.parts, r.blocks * (part + 1) / r.parts, part + 1 = r.parts
+  FROM (
+    SELECT f.relation, f.blocks, greatest(1, least(4, f.blocks / 1024)) AS parts
+    FROM (SELECT m AS relation, millrace.snapshot_blocks(m) AS blocks
+      FROM millrace.snapshot_relations(begin_snapshot.relation, begin_snapshot.children) AS m OFFSET 0) AS f
+  ) AS r CROSS JOIN LATERAL generate_series(0, r.parts - 1) AS part;
   PERFORM millrace.warn_without_daemon();
   RETURN snapshot;
 END
@@ -202,5 +218,5 @@ COMMENT ON FUNCTION millrace.end_snapshot(bigint) IS 'Ends a snapshot; what is w
 ALTER TABLE millrace.snapshot ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON millrace.snapshot
   USING (pg_has_role(owner::oid, 'USAGE') OR (SELECT millrace.is_admin())) WITH CHECK (pg_has_role(owner::oid, 'USAGE') OR (SELECT millrace.is_admin()));
-GRANT SELECT, INSERT (snapshot_id, root, relation, writer, drop_writer), UPDATE (wanted) ON millrace.snapshot TO PUBLIC;
+GRANT SELECT, INSERT (snapshot_id, root, relation, writer, drop_writer, first_block, end_block, to_end), UPDATE (wanted) ON millrace.snapshot TO PUBLIC;
 GRANT USAGE ON SEQUENCE millrace.snapshot_id TO PUBLIC;

@@ -1,0 +1,104 @@
+// A snapshot's writer is code of a table's owner, whatever the function is that was named: so it is called in a function of
+// that owner's, SECURITY DEFINER, in the session's own temporary schema, where nobody else can alter it. What the owner's code
+// leaves behind in the session is undone in the same script, before anything else runs there as the daemon.
+//
+// Why SET ROLE would not do: https://www.postgresql.org/docs/current/sql-set-role.html (code can RESET ROLE; within a
+// SECURITY DEFINER function it cannot).
+
+import { identifier, literal } from '../postgres/literal.ts'
+import type { Session } from '../postgres/session.ts'
+
+/** Something in this session is not as it was made: the session is not used any more. */
+export class SessionTampered extends Error {}
+
+/** Something of the owner's would have run at COMMIT, as the daemon. */
+export class DefersCode extends Error {}
+
+/** The writer did not answer as a writer does. */
+export class WriterAnswer extends Error {}
+
+export interface Owner {
+  oid: string
+  name: string
+}
+
+/** What a writer is asked for: blocks, or single places. */
+export interface Asked {
+  relation: string
+  /** The writer's name with its schema, quoted. */
+  writer: string
+  firstBlock: string
+  endBlock: string
+  /** PostgreSQL's text of a tid[]. */
+  again: string
+}
+
+export interface Written {
+  written: string
+  /** PostgreSQL's text of a tid[]. */
+  skipped: string
+}
+
+const name = 'millrace snapshot'
+const wrapper = `pg_temp.${identifier(name)}`
+
+/** Places that a chunk may leave: so many rows fit into the 2048 blocks of the largest one. */
+const mostSkipped = 600_000
+
+/** Where the session keeps what the function was when it was made. */
+const keepsake = Symbol(name)
+
+/** Makes the function where there is none. Not within a transaction: a rollback would undo it. */
+export async function prepareWriter(session: Session, owner: Owner): Promise<void> {
+  if (session.keepsakes.has(keepsake)) return
+  const [made] = await session.script<{ version: string | null }>(
+    `CREATE FUNCTION ${wrapper}(writer text, relation oid, first_block bigint, end_block bigint, again tid[])
+       RETURNS TABLE (written bigint, skipped tid[])
+       LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS ${literal(body)};
+     ALTER FUNCTION ${wrapper} OWNER TO ${identifier(owner.name)};
+     ${inspect}`,
+  )
+  session.keepsakes.set(keepsake, made?.version ?? '')
+}
+
+const body = `#variable_conflict use_column
+BEGIN
+  RETURN QUERY EXECUTE pg_catalog.format(
+    'SELECT w.written, w.skipped FROM %s($1, $2, $3, $4) AS w (written, skipped)', writer)
+    USING relation, first_block, end_block, again;
+END`
+
+/** An altered function is another version of its row. */
+const inspect = `
+  SELECT pg_catalog.string_agg(pg_catalog.concat_ws('/', p.oid, p.xmin, p.ctid, p.prosecdef, p.proowner), ',') AS version
+    FROM pg_catalog.pg_proc AS p
+   WHERE p.pronamespace = pg_catalog.pg_my_temp_schema() AND p.proname = ${literal(name)}`
+
+/**
+ * Within a transaction, which after an error cannot go on.
+ * @throws PostgreSQL's error, SessionTampered, DefersCode, WriterAnswer
+ */
+export async function callWriter(session: Session, owner: Owner, asked: Asked): Promise<Written> {
+  const [found] = await session.script<{ version: string | null }>(inspect)
+  if (found?.version !== session.keepsakes.get(keepsake)) {
+    const tampered = new SessionTampered('what the snapshot is made of was altered')
+    session.discard(tampered)
+    throw tampered
+  }
+  const { relation, writer, firstBlock, endBlock, again } = asked
+  const results = await session.scripts(
+    `SELECT w.written::text AS written,
+            CASE WHEN pg_catalog.cardinality(w.skipped) <= ${mostSkipped} THEN w.skipped::text END AS skipped
+       FROM ${wrapper}(${literal(writer)}, ${relation}::oid, ${firstBlock}, ${endBlock}, ${literal(again)}::tid[]) AS w LIMIT 1;
+     CLOSE ALL;
+     ${session.resetScript};
+     SELECT message FROM millrace.deferred_code(${owner.oid}::oid)`,
+  )
+  const [left] = results.at(-1) as { message: string }[]
+  if (left) throw new DefersCode(left.message)
+  const [answer] = results[0] as { written: string | null; skipped: string | null }[]
+  const { written = null, skipped = null } = answer ?? {}
+  if (written === null || skipped === null || written.startsWith('-'))
+    throw new WriterAnswer('the writer did not return how many rows it wrote, and which it skipped')
+  return { written, skipped }
+}
