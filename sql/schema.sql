@@ -506,18 +506,21 @@ COMMENT ON TABLE millrace.request IS 'What was asked of the daemon, how far it i
 CREATE TABLE millrace.snapshot (
   snapshot_id bigint NOT NULL,
   root regclass NOT NULL,
-  relation regclass NOT NULL,
   name text NOT NULL,
+  relation regclass NOT NULL,
   owner regrole NOT NULL,
   writer text NOT NULL,
   drop_writer boolean DEFAULT false NOT NULL,
   wanted boolean DEFAULT true NOT NULL,
   filenode oid NOT NULL,
-  next_block bigint DEFAULT 0 NOT NULL,
+  first_block bigint NOT NULL,
+  next_block bigint NOT NULL,
   end_block bigint NOT NULL,
+  to_end boolean NOT NULL,
   skipped tid[] DEFAULT '{}'::tid[] NOT NULL,
   written bigint DEFAULT 0 NOT NULL,
   chunks bigint DEFAULT 0 NOT NULL,
+  chunk_blocks integer DEFAULT 16 NOT NULL,
   attempts integer DEFAULT 0 NOT NULL,
   not_before timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
   waits_for text,
@@ -526,10 +529,12 @@ CREATE TABLE millrace.snapshot (
   begun_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   finished_at timestamp with time zone,
+  ended boolean DEFAULT false NOT NULL,
   settled boolean DEFAULT false NOT NULL,
-  PRIMARY KEY (snapshot_id, relation)
+  PRIMARY KEY (snapshot_id, relation, first_block)
 ) WITH (fillfactor=50);
-CREATE INDEX snapshot_open ON millrace.snapshot USING btree (owner) WHERE (finished_at IS NULL);
+CREATE INDEX snapshot_unfinished ON millrace.snapshot USING btree (relation) WHERE (finished_at IS NULL);
+CREATE INDEX snapshot_unsettled ON millrace.snapshot USING btree (owner) WHERE (NOT settled);
 CREATE TRIGGER check_snapshot BEFORE INSERT ON millrace.snapshot FOR EACH ROW EXECUTE FUNCTION millrace.check_snapshot();
 CREATE TRIGGER notify_daemon AFTER INSERT ON millrace.snapshot FOR EACH STATEMENT EXECUTE FUNCTION millrace.notify_daemon();
 ALTER TABLE millrace.snapshot ENABLE ROW LEVEL SECURITY;
@@ -537,15 +542,19 @@ CREATE POLICY own ON millrace.snapshot FOR ALL
   USING ((pg_has_role((owner)::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)))
   WITH CHECK ((pg_has_role((owner)::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)));
 GRANT SELECT ON TABLE millrace.snapshot TO PUBLIC;
-GRANT INSERT (snapshot_id, root, relation, writer, drop_writer) ON TABLE millrace.snapshot TO PUBLIC;
+GRANT INSERT (snapshot_id, root, relation, writer, drop_writer, first_block, end_block, to_end) ON TABLE millrace.snapshot TO PUBLIC;
 GRANT UPDATE (wanted) ON TABLE millrace.snapshot TO PUBLIC;
-COMMENT ON TABLE millrace.snapshot IS 'How far the snapshot of each table is. Written with each chunk, in its transaction; read millrace.snapshots.';
-COMMENT ON COLUMN millrace.snapshot.root IS 'The table whose snapshot it is a part of; itself, or what it is a partition or a child of.';
+COMMENT ON TABLE millrace.snapshot IS 'How far the snapshots of tables are. Written with each chunk, in its transaction; read millrace.snapshots.';
+COMMENT ON COLUMN millrace.snapshot.root IS 'The table whose snapshot it is a part of; relation, or what that is a partition or a child of.';
 COMMENT ON COLUMN millrace.snapshot.writer IS 'Function that writes a chunk, with its schema and the types of its arguments.';
 COMMENT ON COLUMN millrace.snapshot.wanted IS 'false: millrace.end_snapshot() ended it.';
-COMMENT ON COLUMN millrace.snapshot.filenode IS 'Another one means that the table was rewritten: its snapshot begins anew.';
-COMMENT ON COLUMN millrace.snapshot.end_block IS 'Blocks that there were when it began; rows in later ones are captured as they come.';
+COMMENT ON COLUMN millrace.snapshot.filenode IS 'Another one means that the table was rewritten: the range begins anew.';
+COMMENT ON COLUMN millrace.snapshot.end_block IS 'Rows in blocks that were added since it began are captured as they come.';
+COMMENT ON COLUMN millrace.snapshot.to_end IS 'It is the table''s last range.';
 COMMENT ON COLUMN millrace.snapshot.skipped IS 'Rows that others had locked; they are tried again.';
+COMMENT ON COLUMN millrace.snapshot.chunk_blocks IS 'So many blocks are the next chunk: it is to take 50 ms.';
+COMMENT ON COLUMN millrace.snapshot.ended IS 'It was finished before its end: it, the table or the writer was not wanted any more.';
+COMMENT ON COLUMN millrace.snapshot.settled IS 'Nothing is left to do for it.';
 
 CREATE TABLE millrace.topic_grant (
   cluster text DEFAULT 'default'::text NOT NULL,
@@ -1004,6 +1013,44 @@ CREATE RULE remove AS
 GRANT INSERT ON TABLE millrace.removal TO PUBLIC;
 COMMENT ON VIEW millrace.removal IS 'Takes the number of a consumer that is to be removed. For other views.';
 
+CREATE VIEW millrace.snapshots WITH (security_barrier=true) AS
+ SELECT snapshot_id AS id,
+    name AS relation,
+        CASE
+            WHEN bool_and(finished_at IS NOT NULL) THEN
+            CASE
+                WHEN bool_and(ended) THEN 'ended'::text
+                ELSE 'done'::text
+            END
+            WHEN count(error_code) > 0 THEN 'failing'::text
+            WHEN count(waits_for) > 0 THEN 'waiting'::text
+            WHEN sum(chunks) > 0::numeric THEN 'running'::text
+            ELSE 'pending'::text
+        END AS state,
+    sum(written)::bigint AS rows,
+    sum(
+        CASE
+            WHEN finished_at IS NULL THEN next_block
+            ELSE end_block
+        END - first_block)::bigint AS blocks_done,
+    sum(end_block - first_block)::bigint AS blocks,
+    sum(cardinality(skipped)) AS locked_rows,
+    min(waits_for) AS waits_for,
+    min(error_code) AS error_code,
+    min(error_message) AS error_message,
+    pg_get_userbyid(owner::oid) AS owner,
+    min(begun_at) AS begun_at,
+    max(changed_at) AS changed_at,
+        CASE
+            WHEN bool_and(finished_at IS NOT NULL) THEN max(finished_at)
+            ELSE NULL::timestamp with time zone
+        END AS finished_at
+   FROM millrace.snapshot s
+  WHERE pg_has_role(owner::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)
+  GROUP BY snapshot_id, name, owner;
+GRANT SELECT ON TABLE millrace.snapshots TO PUBLIC;
+COMMENT ON VIEW millrace.snapshots IS 'Snapshots of your tables, how far they are and what they wait for; those that are done for a day.';
+
 CREATE VIEW millrace.visible_consumer WITH (security_barrier=true) AS
  SELECT id,
     cluster,
@@ -1414,9 +1461,15 @@ AS $function$
 DECLARE
   snapshot constant bigint := nextval('millrace.snapshot_id');
 BEGIN
-  INSERT INTO millrace.snapshot (snapshot_id, root, relation, writer, drop_writer)
-  SELECT snapshot, begin_snapshot.relation, r, begin_snapshot.writer, begin_snapshot.drop_writer
-  FROM millrace.snapshot_relations(begin_snapshot.relation, begin_snapshot.children) AS r;
+  -- the ranges of a table have one size in common: none is left out between them
+  INSERT INTO millrace.snapshot (snapshot_id, root, relation, writer, drop_writer, first_block, end_block, to_end)
+  SELECT snapshot, begin_snapshot.relation, r.relation, begin_snapshot.writer, begin_snapshot.drop_writer,
+    r.blocks * part / r.parts, r.blocks * (part + 1) / r.parts, part + 1 = r.parts
+  FROM (
+    SELECT f.relation, f.blocks, greatest(1, least(4, f.blocks / 1024)) AS parts
+    FROM (SELECT m AS relation, millrace.snapshot_blocks(m) AS blocks
+      FROM millrace.snapshot_relations(begin_snapshot.relation, begin_snapshot.children) AS m OFFSET 0) AS f
+  ) AS r CROSS JOIN LATERAL generate_series(0, r.parts - 1) AS part;
   PERFORM millrace.warn_without_daemon();
   RETURN snapshot;
 END
@@ -1942,15 +1995,16 @@ DECLARE
   daemon constant regrole := millrace.daemon_role();
 BEGIN
   SELECT r.relowner, c.relkind, c.relpersistence, c.relrowsecurity AND (c.relforcerowsecurity OR c.relowner <> r.relowner) AS hides_rows,
-    coalesce(m.amname, 'heap') AS method, format('%I.%I', n.nspname, c.relname) AS shown INTO target
+    coalesce(m.amname, 'heap') AS method, format('%I.%I', n.nspname, c.relname) AS shown, format('%I.%I', o.nspname, r.relname) AS name
+  INTO target
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace LEFT JOIN pg_am AS m ON m.oid = c.relam
-  JOIN pg_class AS r ON r.oid = NEW.root::oid WHERE c.oid = NEW.relation::oid;
+  JOIN pg_class AS r ON r.oid = NEW.root::oid JOIN pg_namespace AS o ON o.oid = r.relnamespace WHERE c.oid = NEW.relation::oid;
   IF NOT FOUND OR to_regprocedure(NEW.writer) IS NULL THEN
     PERFORM millrace.refuse('relation-missing', 'a table and a writer are needed, not NULL');
   END IF;
   owner_name := pg_get_userbyid(target.relowner);
   IF NOT pg_has_role(target.relowner, 'USAGE') THEN
-    PERFORM millrace.refuse('relation-not-yours', format('%s belongs to role %I', NEW.root, owner_name));
+    PERFORM millrace.refuse('relation-not-yours', format('%s belongs to role %I', target.name, owner_name));
   ELSIF target.relkind NOT IN ('r', 'm') OR target.relpersistence = 't' OR target.method <> 'heap' THEN
     PERFORM millrace.refuse('snapshot-unreadable', format('%s cannot be read in ranges of blocks', target.shown));
   ELSIF target.hides_rows AND NOT (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles AS r WHERE r.oid = target.relowner) THEN
@@ -1963,9 +2017,9 @@ BEGIN
     PERFORM millrace.refuse('owner-needs-temp', format('role %I may not create temporary tables in this database', owner_name));
   END IF;
   NEW.owner := target.relowner;
-  NEW.name := target.shown;
+  NEW.name := target.name;
   NEW.filenode := pg_relation_filenode(NEW.relation);
-  NEW.end_block := millrace.snapshot_blocks(NEW.relation);
+  NEW.next_block := NEW.first_block;
   RETURN NEW;
 END
 $function$
@@ -2537,6 +2591,23 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.expire_dead_letters() TO PUBLIC;
 COMMENT ON FUNCTION millrace.expire_dead_letters() IS 'Removes dead letters older than their consumer''s dead_letter_max_age; returns how many. The daemon calls it.';
 
+CREATE OR REPLACE FUNCTION millrace.fail_chunk(snapshot_id bigint, relation oid, range_block bigint, waits_for text, code text, message text, too_long boolean)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  UPDATE millrace.snapshot AS s SET
+    attempts = s.attempts + (code IS NOT NULL)::integer,
+    not_before = clock_timestamp() + CASE WHEN code IS NULL THEN interval '100 ms'
+      ELSE least(interval '30 s', interval '200 ms' * power(2, least(s.attempts, 10))) END,
+    chunk_blocks = CASE WHEN too_long THEN greatest(1, s.chunk_blocks / 8) ELSE s.chunk_blocks END,
+    waits_for = fail_chunk.waits_for, error_code = code, error_message = message, changed_at = clock_timestamp()
+  WHERE (s.snapshot_id, s.relation, s.first_block) = (fail_chunk.snapshot_id, fail_chunk.relation, fail_chunk.range_block)
+    AND s.finished_at IS NULL
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.fail_chunk(bigint,oid,bigint,text,text,text,boolean) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.find_consumer(topic text, target regclass, target_text text, schemas name[], cluster text DEFAULT 'default'::text)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2939,6 +3010,22 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.identity_difference() TO PUBLIC;
 COMMENT ON FUNCTION millrace.identity_difference() IS 'What differs from the identity that was recorded, in words; NULL: nothing, this is the database that it was.';
+
+CREATE OR REPLACE FUNCTION millrace.in_snapshot(root oid, relation oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH RECURSIVE ancestor (relation) AS (
+    SELECT c.oid FROM pg_class AS c WHERE c.oid = in_snapshot.relation
+    UNION
+    SELECT i.inhparent FROM ancestor AS a JOIN pg_inherits AS i ON i.inhrelid = a.relation
+  )
+  SELECT EXISTS (SELECT FROM ancestor AS a WHERE a.relation = in_snapshot.root)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.in_snapshot(oid,oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.is_admin()
  RETURNS boolean
@@ -3424,6 +3511,17 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.notify_daemon() TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.outbox_bytes()
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT pg_table_size('millrace.outbox_0') + pg_table_size('millrace.outbox_1') + pg_table_size('millrace.outbox_2')
+    + pg_table_size('millrace.outbox_3')
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.outbox_bytes() TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.outbox_news(cluster text, seen pg_snapshot)
  RETURNS integer[]
  LANGUAGE plpgsql
@@ -3647,6 +3745,43 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.readable_headers(bytea[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.record_chunk(snapshot_id bigint, relation oid, range_block bigint, end_block bigint, again integer, written bigint, skipped tid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  taken millrace.snapshot;
+  left_over tid[];
+  goal constant double precision := 50;
+  elapsed constant double precision := greatest(1, extract(epoch FROM clock_timestamp() - now()) * 1000);
+BEGIN
+  SELECT s.* INTO taken FROM millrace.snapshot AS s
+  WHERE (s.snapshot_id, s.relation, s.first_block) = (record_chunk.snapshot_id, record_chunk.relation, record_chunk.range_block);
+  IF taken.filenode IS DISTINCT FROM pg_relation_filenode(relation) OR NOT millrace.in_snapshot(taken.root, relation) THEN
+    RAISE EXCEPTION 'the table was rewritten' USING ERRCODE = 'ML003';
+  END IF;
+  left_over := taken.skipped[again + 1:] || record_chunk.skipped;
+  UPDATE millrace.snapshot AS s SET
+    next_block = record_chunk.end_block,
+    skipped = left_over,
+    written = s.written + record_chunk.written,
+    chunks = s.chunks + 1,
+    chunk_blocks = CASE WHEN again > 0 THEN s.chunk_blocks
+      ELSE greatest(1, least(CASE WHEN current_setting('server_version_num')::integer < 140000 THEN 256 ELSE 2048 END,
+        s.chunk_blocks * greatest(0.25, least(2, goal / elapsed)))) END,
+    waits_for = CASE WHEN again > 0 AND record_chunk.written = 0 AND cardinality(record_chunk.skipped) >= again
+      THEN 'rows that others have locked' END,
+    not_before = CASE WHEN again > 0 AND record_chunk.written = 0 AND cardinality(record_chunk.skipped) >= again
+      THEN clock_timestamp() + '300 ms' ELSE '-infinity' END,
+    attempts = 0, error_code = NULL, error_message = NULL, changed_at = clock_timestamp(),
+    finished_at = CASE WHEN record_chunk.end_block >= s.end_block AND left_over = '{}' THEN clock_timestamp() END
+  WHERE (s.snapshot_id, s.relation, s.first_block) = (record_chunk.snapshot_id, record_chunk.relation, record_chunk.range_block);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.record_chunk(bigint,oid,bigint,bigint,integer,bigint,tid[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.record_identity(reason text)
  RETURNS boolean
@@ -4280,6 +4415,35 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.set_start_pending() TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.settle_snapshots(owner oid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  finished record;
+  function oid;
+BEGIN
+  FOR finished IN
+    SELECT s.snapshot_id, min(s.writer) AS writer, bool_and(s.drop_writer) AS drop_writer FROM millrace.snapshot AS s
+    WHERE s.owner = settle_snapshots.owner AND NOT s.settled GROUP BY s.snapshot_id HAVING bool_and(s.finished_at IS NOT NULL)
+  LOOP
+    function := to_regprocedure(finished.writer);
+    IF finished.drop_writer AND EXISTS (
+      SELECT FROM pg_proc AS p WHERE p.oid = function AND p.proowner = settle_snapshots.owner) THEN
+      BEGIN
+        EXECUTE format('DROP FUNCTION %s', function::regprocedure);
+      EXCEPTION WHEN OTHERS THEN
+        NULL;
+      END;
+    END IF;
+    UPDATE millrace.snapshot AS s SET settled = true WHERE s.snapshot_id = finished.snapshot_id;
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.settle_snapshots(oid) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.snapshot_blocks(relation oid)
  RETURNS bigint
  LANGUAGE sql
@@ -4290,6 +4454,21 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.snapshot_blocks(oid) TO PUBLIC;
 COMMENT ON FUNCTION millrace.snapshot_blocks(oid) IS 'Blocks that a table has now, without its indexes.';
+
+CREATE OR REPLACE FUNCTION millrace.snapshot_open(relation oid, trigger_name name)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN EXISTS (SELECT FROM millrace.snapshot AS s WHERE s.relation = snapshot_open.relation AND s.finished_at IS NULL)
+    OR current_setting('transaction_isolation') <> 'read committed' AND NOT EXISTS (
+      SELECT FROM pg_trigger AS t WHERE t.tgrelid = snapshot_open.relation AND t.tgname = trigger_name);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.snapshot_open(oid,name) TO PUBLIC;
+COMMENT ON FUNCTION millrace.snapshot_open(oid,name) IS 'Whether rows that a table had before this trigger of it was made may still have to be sent.';
 
 CREATE OR REPLACE FUNCTION millrace.snapshot_relations(relation oid, children boolean DEFAULT true)
  RETURNS SETOF oid
@@ -4580,11 +4759,74 @@ BEGIN
   total := total + swept;
   DELETE FROM millrace.request AS r WHERE r.finished_at < clock_timestamp() - interval '1 day';
   GET DIAGNOSTICS swept = ROW_COUNT;
+  total := total + swept;
+  DELETE FROM millrace.snapshot AS s WHERE s.settled AND s.changed_at < clock_timestamp() - interval '1 day';
+  GET DIAGNOSTICS swept = ROW_COUNT;
   RETURN total + swept;
 END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.sweep() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.take_chunk(owner oid, most_bytes bigint, OUT pause interval, OUT snapshot_id bigint, OUT relation oid, OUT range_block bigint, OUT writer text, OUT first_block bigint, OUT end_block bigint, OUT again tid[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+DECLARE
+  most_skipped constant integer := 10000;
+  taken millrace.snapshot;
+  function oid;
+BEGIN
+  LOOP
+    SELECT s.* INTO taken FROM millrace.snapshot AS s
+    WHERE s.owner = take_chunk.owner AND NOT s.settled AND s.finished_at IS NULL AND s.not_before <= clock_timestamp()
+    ORDER BY s.changed_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    EXIT WHEN NOT FOUND;
+    function := to_regprocedure(taken.writer);
+    IF NOT taken.wanted OR function IS NULL OR NOT millrace.in_snapshot(taken.root, taken.relation) THEN
+      UPDATE millrace.snapshot AS s SET finished_at = clock_timestamp(), ended = true, skipped = '{}', waits_for = NULL
+      WHERE (s.snapshot_id, s.relation, s.first_block) = (taken.snapshot_id, taken.relation, taken.first_block);
+      CONTINUE;
+    ELSIF taken.filenode <> pg_relation_filenode(taken.relation) THEN
+      UPDATE millrace.snapshot AS s SET filenode = pg_relation_filenode(s.relation), next_block = s.first_block, skipped = '{}',
+        end_block = CASE WHEN s.to_end THEN greatest(s.first_block, millrace.snapshot_blocks(s.relation)) ELSE s.end_block END
+      WHERE (s.snapshot_id, s.relation, s.first_block) = (taken.snapshot_id, taken.relation, taken.first_block)
+      RETURNING s.* INTO taken;
+    END IF;
+    IF taken.next_block >= taken.end_block AND taken.skipped = '{}' THEN
+      UPDATE millrace.snapshot AS s SET finished_at = clock_timestamp(), waits_for = NULL
+      WHERE (s.snapshot_id, s.relation, s.first_block) = (taken.snapshot_id, taken.relation, taken.first_block);
+      CONTINUE;
+    ELSIF millrace.outbox_bytes() > most_bytes THEN
+      UPDATE millrace.snapshot AS s SET waits_for = 'the outbox to be sent'
+      WHERE (s.snapshot_id, s.relation, s.first_block) = (taken.snapshot_id, taken.relation, taken.first_block)
+        AND s.waits_for IS DISTINCT FROM 'the outbox to be sent';
+      pause := '200 ms';
+      RETURN;
+    END IF;
+    snapshot_id := taken.snapshot_id;
+    relation := taken.relation;
+    range_block := taken.first_block;
+    writer := (SELECT format('%I.%I', n.nspname, p.proname)
+      FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = function);
+    first_block := taken.next_block;
+    IF first_block < taken.end_block AND cardinality(taken.skipped) < most_skipped THEN
+      end_block := least(first_block + taken.chunk_blocks, taken.end_block);
+      again := '{}';
+    ELSE
+      end_block := first_block;
+      again := taken.skipped[1:1000];
+    END IF;
+    RETURN;
+  END LOOP;
+  pause := (SELECT CASE WHEN count(*) > 0 THEN greatest(min(s.not_before) - clock_timestamp(), '100 ms') END FROM millrace.snapshot AS s
+    WHERE s.owner = take_chunk.owner AND NOT s.settled AND s.finished_at IS NULL);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.take_chunk(oid,bigint) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.take_lease(name text, daemon uuid, backend_started timestamp with time zone, timeout interval)
  RETURNS bigint

@@ -82,7 +82,8 @@ $$;
 COMMENT ON FUNCTION pg2kafka.send(oid, text, text, text, json) IS 'Writes an event into the outbox.';
 
 -- An UPDATE carries what changed. One that changes the id is the end of the old one and the beginning of the new one:
--- each has a key of its own.
+-- each has a key of its own. While the rows that a table had are still being sent, an UPDATE may take its row out of their way:
+-- so the row follows.
 CREATE OR REPLACE FUNCTION pg2kafka.record_change(op text, relation oid, table_part text, id_column text, old_row json, new_row json)
 RETURNS void
 LANGUAGE plpgsql
@@ -99,6 +100,9 @@ BEGIN
     WHERE n.value::text IS DISTINCT FROM (old_row -> n.key)::text;
     IF changed IS NOT NULL THEN
       PERFORM pg2kafka.send(relation, table_part, new_id, 'UPDATE', ('{' || changed || '}')::json);
+    END IF;
+    IF millrace.snapshot_open(relation, '!pg2kafka') THEN
+      PERFORM pg2kafka.send(relation, table_part, new_id, 'SNAPSHOT', new_row);
     END IF;
     RETURN;
   END IF;
@@ -123,6 +127,25 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pg2kafka.record_truncate(oid, text, text) IS 'Writes the events of a TRUNCATE.';
+
+-- To a role that may not make functions here. For the role that owns the schema.
+CREATE OR REPLACE FUNCTION pg2kafka.give(function text, role regrole) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function);
+  IF role::oid <> (SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+    EXECUTE format('GRANT CREATE ON SCHEMA pg2kafka TO %s', role);
+    EXECUTE format('ALTER FUNCTION %s OWNER TO %s', function, role);
+    EXECUTE format('REVOKE CREATE ON SCHEMA pg2kafka FROM %s', role);
+  END IF;
+  IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg2kafka') THEN
+    EXECUTE format('ALTER FUNCTION %s DEPENDS ON EXTENSION pg2kafka', function);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.give(text, regrole) IS 'Makes a function a role''s. For the role that owns the schema.';
 
 -- A trigger runs as whoever writes to the table, who may have no right to any of this. So its function is the table owner's
 -- and runs as that role; nobody else may make a trigger with it.
@@ -168,20 +191,84 @@ BEGIN
       PERFORM pg2kafka.record_change(TG_OP, TG_RELID, TG_ARGV[0], TG_ARGV[1], old_row, new_row);
       RETURN NULL;
     END
-    $body$;
-    REVOKE ALL ON FUNCTION %1$s FROM PUBLIC$sql$, name);
-  IF role::oid <> (SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user) THEN
-    EXECUTE format('GRANT CREATE ON SCHEMA pg2kafka TO %s', role);
-    EXECUTE format('ALTER FUNCTION %s OWNER TO %s', name, role);
-    EXECUTE format('REVOKE CREATE ON SCHEMA pg2kafka FROM %s', role);
-  END IF;
-  IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg2kafka') THEN
-    EXECUTE format('ALTER FUNCTION %s DEPENDS ON EXTENSION pg2kafka', name);
-  END IF;
+    $body$
+  $sql$, name);
+  PERFORM pg2kafka.give(name, role);
   RETURN name;
 END
 $$;
 COMMENT ON FUNCTION pg2kafka.writer(regrole) IS 'The trigger function of a role''s tables; makes it where there is none.';
+
+-- What a table was set up with: its part of the topic's name, and the column of the id.
+CREATE OR REPLACE FUNCTION pg2kafka.arguments(relation oid) RETURNS text[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT ARRAY[convert_from(substring(t.tgargs FROM 1 FOR e.first_end - 1), getdatabaseencoding()),
+    convert_from(substring(t.tgargs FROM e.first_end + 1 FOR length(t.tgargs) - e.first_end - 1), getdatabaseencoding())]
+  FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+  CROSS JOIN LATERAL (SELECT position('\x00'::bytea IN t.tgargs) AS first_end) AS e
+  WHERE t.tgrelid = arguments.relation AND t.tgname = '!pg2kafka' AND p.pronamespace = to_regnamespace('pg2kafka') AND t.tgnargs = 2
+$$;
+COMMENT ON FUNCTION pg2kafka.arguments(oid) IS 'What setup() was given for a table; NULL: it is not set up.';
+
+-- NULL: the table is not set up (any more).
+CREATE OR REPLACE FUNCTION pg2kafka.snapshot_message(relation oid) RETURNS text
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT format($sql$
+    'default', %L, NULL::integer,
+    convert_to(to_json(t.%2$I) #>> '{}', 'UTF8'),
+    convert_to('{"uuid":"' || gen_random_uuid() || '","external_id":' || coalesce(to_json(to_json(t.%2$I) #>> '{}')::text, 'null')
+      || ',"statement":"SNAPSHOT","data":' || row_to_json(t)::text || %3$L, 'UTF8'),
+    NULL::bytea[], %4$L::timestamptz, %5$L$sql$,
+    pg2kafka.topic(a.args[1]), a.args[2],
+    format(',"created_at":"%sZ"}', rtrim(rtrim(to_char(now.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '0'), '.')), now.at,
+    'pg2kafka ' || (SELECT format('%I.%I', n.nspname, c.relname)
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = relation))
+  FROM pg2kafka.arguments(relation) AS a (args), clock_timestamp() AS now (at)
+$$;
+COMMENT ON FUNCTION pg2kafka.snapshot_message(oid) IS 'The SQL by which millrace.write_chunk() makes events of a table''s rows.';
+
+-- What the rows of a table are written with that is too large to be read in one transaction: as send() does it, but without a
+-- call for each row. Which table it is and what its id is the trigger tells.
+CREATE OR REPLACE FUNCTION pg2kafka.snapshot_writer(role regrole) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  name constant text := format('pg2kafka.%I(oid, bigint, bigint, tid[])', 'snapshots of ' || role::oid);
+  made constant boolean := to_regprocedure(name) IS NOT NULL;
+BEGIN
+  IF made AND (SELECT p.proowner = role::oid FROM pg_proc AS p WHERE p.oid = to_regprocedure(name)) THEN
+    RETURN name;
+  ELSIF NOT millrace.can_act_as((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user), role::oid) THEN
+    PERFORM millrace.refuse('role-not-served', format('role %I cannot act as role %s', current_user, role));
+  END IF;
+  EXECUTE format($sql$
+    CREATE OR REPLACE FUNCTION pg2kafka.%I(relation oid, first_block bigint, end_block bigint, again tid[])
+    RETURNS TABLE (written bigint, skipped tid[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET bytea_output = 'hex' SET intervalstyle = 'postgres' SET extra_float_digits = 1
+    AS $body$
+    BEGIN
+      RETURN QUERY SELECT c.written, c.skipped
+        FROM pg2kafka.snapshot_message(relation) AS m (message)
+        CROSS JOIN LATERAL millrace.write_chunk(relation, first_block, end_block, again, m.message) AS c
+        WHERE m.message IS NOT NULL;
+      IF NOT FOUND THEN
+        RETURN QUERY SELECT 0::bigint, '{}'::tid[];
+      END IF;
+    END
+    $body$
+  $sql$, 'snapshots of ' || role::oid);
+  PERFORM pg2kafka.give(name, role);
+  RETURN name;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.snapshot_writer(regrole) IS
+  'The function that writes the rows of a role''s large tables; makes it where there is none.';
 
 CREATE OR REPLACE FUNCTION pg2kafka.setup(table_name_ref regclass, external_id_name text) RETURNS void
 LANGUAGE plpgsql
@@ -194,6 +281,8 @@ DECLARE
   arguments text;
   function_name text;
   taken text;
+  -- so many are read in the transaction of the call
+  small constant bigint := 1000;
 BEGIN
   SELECT c.oid, c.relkind, c.relpersistence, c.relowner, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS shown INTO target
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = table_name_ref;
@@ -238,10 +327,16 @@ BEGIN
     target.shown, replace(function_name, '()', format('(%s)', arguments)));
   EXECUTE format('CREATE TRIGGER "!pg2kafka truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s',
     target.shown, replace(function_name, '()', format('(%s)', arguments)));
-  -- Nobody writes to the table from here to the end of this transaction.
-  EXECUTE format('SELECT count(pg2kafka.send($1, $2, j.row_data ->> $3, ''SNAPSHOT'', j.row_data))
-    FROM %s AS t CROSS JOIN LATERAL (SELECT row_to_json(t) AS row_data OFFSET 0) AS j', target.shown)
-  USING target.oid, part, external_id_name;
+  -- Nobody writes to the table from here to the end of this transaction. Tables that inherit from it have no triggers of it.
+  IF (SELECT sum(millrace.snapshot_blocks(r)) FROM millrace.snapshot_relations(target.oid, children := false) AS r) >= small THEN
+    PERFORM millrace.begin_snapshot(target.oid::regclass, pg2kafka.snapshot_writer(target.relowner::regrole)::regprocedure,
+      children := false);
+  ELSE
+    EXECUTE format('SELECT count(pg2kafka.send($1, $2, j.row_data ->> $3, ''SNAPSHOT'', j.row_data))
+      FROM %s %s AS t CROSS JOIN LATERAL (SELECT row_to_json(t) AS row_data OFFSET 0) AS j',
+      CASE target.relkind WHEN 'r' THEN 'ONLY' END, target.shown)
+    USING target.oid, part, external_id_name;
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION pg2kafka.setup(regclass, text) IS
@@ -257,7 +352,7 @@ DECLARE
 BEGIN
   FOR writer IN
     SELECT p.oid::regprocedure::text FROM pg_proc AS p
-    WHERE p.pronamespace = to_regnamespace('pg2kafka') AND p.proname LIKE 'events of %'
+    WHERE p.pronamespace = to_regnamespace('pg2kafka') AND p.proname ~ '^(events|snapshots) of '
   LOOP
     EXECUTE format('DROP FUNCTION %s CASCADE', writer);
   END LOOP;
@@ -282,6 +377,7 @@ COMMENT ON COLUMN pg2kafka.outbound_event_queue.created_at IS 'When it happened.
 GRANT USAGE ON SCHEMA pg2kafka TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text), pg2kafka.tables(),
   pg2kafka.send(oid, text, text, text, json), pg2kafka.record_change(text, oid, text, text, json, json),
-  pg2kafka.record_truncate(oid, text, text), pg2kafka.writer(regrole), pg2kafka.setup(regclass, text) TO PUBLIC;
-REVOKE ALL ON FUNCTION pg2kafka.remove(), pg2kafka.set_namespace(text) FROM PUBLIC;
+  pg2kafka.record_truncate(oid, text, text), pg2kafka.writer(regrole), pg2kafka.snapshot_writer(regrole),
+  pg2kafka.snapshot_message(oid), pg2kafka.arguments(oid), pg2kafka.setup(regclass, text) TO PUBLIC;
+REVOKE ALL ON FUNCTION pg2kafka.remove(), pg2kafka.set_namespace(text), pg2kafka.give(text, regrole) FROM PUBLIC;
 GRANT SELECT ON pg2kafka.outbound_event_queue TO PUBLIC;

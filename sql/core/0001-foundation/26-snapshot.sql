@@ -9,6 +9,10 @@
 -- It writes one message into the outbox for each row of that table (without its children) in blocks first_block to end_block - 1
 -- and at the places `again` whose lock it gets, and returns one row: how many it wrote, and where the rows are whose lock it did
 -- not get. write_chunk() does that, when it is called in it. The daemon calls the writer as the table's owner, whatever it is.
+--
+-- While a snapshot is open, a trigger that captures changes leaves out no UPDATE, also none that changes nothing or nothing
+-- that is sent, and whatever of an event is only a part of the row is followed by the whole row: an UPDATE moves a row to a place where
+-- the snapshot may have been, or does not come. snapshot_open() tells.
 
 CREATE SEQUENCE millrace.snapshot_id AS bigint;
 COMMENT ON SEQUENCE millrace.snapshot_id IS 'Numbers of snapshots.';
@@ -56,7 +60,8 @@ COMMENT ON COLUMN millrace.snapshot.skipped IS 'Rows that others had locked; the
 COMMENT ON COLUMN millrace.snapshot.chunk_blocks IS 'So many blocks are the next chunk: it is to take 50 ms.';
 COMMENT ON COLUMN millrace.snapshot.ended IS 'It was finished before its end: it, the table or the writer was not wanted any more.';
 COMMENT ON COLUMN millrace.snapshot.settled IS 'Nothing is left to do for it.';
-CREATE INDEX snapshot_open ON millrace.snapshot (owner) WHERE NOT settled;
+CREATE INDEX snapshot_unsettled ON millrace.snapshot (owner) WHERE NOT settled;
+CREATE INDEX snapshot_unfinished ON millrace.snapshot (relation) WHERE finished_at IS NULL;
 
 -- Locks no row that another has locked. One statement, so what it counts is what it locked; a row that was changed since the
 -- statement began is sent as it is now, or it is gone. Numbers of the outbox are taken after the rows' locks.
@@ -115,6 +120,21 @@ AS $$
   SELECT array_agg(format('(%s,%s)', b, i)::tid)
   FROM generate_series(first_block, end_block - 1) AS b, generate_series(1, current_setting('block_size')::integer / 28) AS i
 $$;
+
+-- For a trigger of a table. A transaction that sees the database as it was before the trigger was made does not see the snapshot
+-- either.
+CREATE FUNCTION millrace.snapshot_open(relation oid, trigger_name name) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM millrace.snapshot AS s WHERE s.relation = snapshot_open.relation AND s.finished_at IS NULL)
+    OR current_setting('transaction_isolation') <> 'read committed' AND NOT EXISTS (
+      SELECT FROM pg_trigger AS t WHERE t.tgrelid = snapshot_open.relation AND t.tgname = trigger_name);
+END
+$$;
+COMMENT ON FUNCTION millrace.snapshot_open(oid, name) IS
+  'Whether rows that a table had before this trigger of it was made may still have to be sent.';
 
 -- The tables that a snapshot of a relation reads.
 CREATE FUNCTION millrace.snapshot_relations(relation oid, children boolean DEFAULT true) RETURNS SETOF oid
