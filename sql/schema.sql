@@ -56,6 +56,8 @@ COMMENT ON TABLE millrace.broker IS 'Brokers through which a cluster is first re
 CREATE TABLE millrace.cluster (
   name text NOT NULL,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
+  delivery text DEFAULT 'at_least_once'::text NOT NULL,
+  unsent text,
   PRIMARY KEY (name)
 );
 CREATE TRIGGER check_cluster BEFORE INSERT OR UPDATE ON millrace.cluster FOR EACH ROW EXECUTE FUNCTION millrace.check_cluster();
@@ -67,8 +69,11 @@ CREATE POLICY read ON millrace.cluster FOR SELECT
   USING (true);
 GRANT SELECT ON TABLE millrace.cluster TO PUBLIC;
 GRANT DELETE ON TABLE millrace.cluster TO millrace_admin;
-GRANT INSERT (name) ON TABLE millrace.cluster TO PUBLIC;
+GRANT INSERT (name, delivery) ON TABLE millrace.cluster TO PUBLIC;
+GRANT UPDATE (delivery, unsent) ON TABLE millrace.cluster TO PUBLIC;
 COMMENT ON TABLE millrace.cluster IS 'Kafka clusters.';
+COMMENT ON COLUMN millrace.cluster.delivery IS 'Of messages that are sent: at_least_once, or exactly_once (in Kafka transactions).';
+COMMENT ON COLUMN millrace.cluster.unsent IS 'Where Kafka and this database disagree about how far the outbox is sent: send what the database holds for unsent, or skip it. NULL: the daemon waits until somebody says.';
 
 CREATE TABLE millrace.consumer (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -253,6 +258,15 @@ CREATE TABLE millrace.lease (
 ALTER TABLE millrace.lease ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE millrace.lease IS 'Which daemon does the work that only one may do, and when it last said so.';
 
+CREATE TABLE millrace.life (
+  singleton boolean DEFAULT true NOT NULL,
+  written_by bigint NOT NULL,
+  CHECK (singleton),
+  PRIMARY KEY (singleton)
+);
+GRANT SELECT ON TABLE millrace.life TO PUBLIC;
+COMMENT ON TABLE millrace.life IS 'The transaction that wrote this row, in 32 bits: another one, if it was loaded from a dump.';
+
 CREATE TABLE millrace.migration (
   version integer NOT NULL,
   name text NOT NULL,
@@ -380,6 +394,12 @@ CREATE TABLE millrace.outbox_progress (
   sent pg_snapshot DEFAULT '1:1:'::pg_snapshot NOT NULL,
   batch pg_snapshot,
   last_id bigint DEFAULT 0 NOT NULL,
+  ids_until bigint DEFAULT 0 NOT NULL,
+  number bigint DEFAULT 0 NOT NULL,
+  token uuid,
+  kafka_number bigint,
+  kafka_id bigint,
+  transactional boolean DEFAULT false NOT NULL,
   error_code text,
   error_message text,
   error_at timestamp with time zone,
@@ -388,6 +408,12 @@ CREATE TABLE millrace.outbox_progress (
 ) WITH (fillfactor=50);
 ALTER TABLE millrace.outbox_progress ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE millrace.outbox_progress IS 'How much of the outbox is sent to each cluster. Written by the daemon.';
+COMMENT ON COLUMN millrace.outbox_progress.ids_until IS 'No row that the last of the two snapshots sees has a higher id.';
+COMMENT ON COLUMN millrace.outbox_progress.number IS 'Of the batch, or of the last one.';
+COMMENT ON COLUMN millrace.outbox_progress.token IS 'Of the batch, or of the last one: no other batch of any database has it.';
+COMMENT ON COLUMN millrace.outbox_progress.kafka_number IS 'Exactly once: the batch up to which Kafka has committed, as far as this is known here.';
+COMMENT ON COLUMN millrace.outbox_progress.kafka_id IS 'Exactly once: the last id of that batch that Kafka has committed.';
+COMMENT ON COLUMN millrace.outbox_progress.transactional IS 'Whether the last messages were sent in Kafka transactions.';
 
 CREATE TABLE millrace.outbox_waiting (
   id bigint NOT NULL,
@@ -966,7 +992,8 @@ CREATE VIEW millrace.outbox_status WITH (security_barrier=true) AS
     p.error_message,
     p.error_at,
     l.daemon,
-    l.renewed_at
+    l.renewed_at,
+    c.delivery
    FROM millrace.cluster c
      LEFT JOIN millrace.outbox_progress p ON p.cluster = c.name
      LEFT JOIN millrace.lease l ON l.name = 'outbox'::text
@@ -1167,18 +1194,18 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.add_children(bigint,text[]) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.add_cluster(name text, brokers text)
+CREATE OR REPLACE FUNCTION millrace.add_cluster(name text, brokers text, delivery text DEFAULT 'at_least_once'::text)
  RETURNS void
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT millrace.add_cluster(name, string_to_array(brokers, ','))
+  SELECT millrace.add_cluster(name, string_to_array(brokers, ','), delivery)
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text) TO PUBLIC;
-COMMENT ON FUNCTION millrace.add_cluster(text,text) IS 'Adds a Kafka cluster with its brokers, separated by commas. For administrators.';
+GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.add_cluster(text,text,text) IS 'Adds a Kafka cluster with its brokers, separated by commas. For administrators.';
 
-CREATE OR REPLACE FUNCTION millrace.add_cluster(name text, brokers text[])
+CREATE OR REPLACE FUNCTION millrace.add_cluster(name text, brokers text[], delivery text DEFAULT 'at_least_once'::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1195,15 +1222,16 @@ BEGIN
   IF coalesce(cardinality(brokers), 0) = 0 THEN
     PERFORM millrace.refuse('broker-invalid', 'a cluster needs at least one broker');
   END IF;
-  INSERT INTO millrace.cluster (name) VALUES (add_cluster.name) ON CONFLICT DO NOTHING;
+  INSERT INTO millrace.cluster (name, delivery) VALUES (add_cluster.name, add_cluster.delivery)
+  ON CONFLICT ON CONSTRAINT cluster_pkey DO UPDATE SET delivery = excluded.delivery;
   FOREACH host IN ARRAY brokers LOOP
     PERFORM millrace.add_broker(btrim(host), name);
   END LOOP;
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text[]) TO PUBLIC;
-COMMENT ON FUNCTION millrace.add_cluster(text,text[]) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
+GRANT EXECUTE ON FUNCTION millrace.add_cluster(text,text[],text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.add_cluster(text,text[],text) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
 
 CREATE OR REPLACE FUNCTION millrace.admit_message(cluster text, topic text, partition integer, headers bytea[], "timestamp" timestamp with time zone)
  RETURNS boolean
@@ -1249,6 +1277,9 @@ BEGIN
       UPDATE millrace.consumer SET wanted = 'stopped' WHERE wanted <> 'stopped';
     END IF;
   END IF;
+  PERFORM millrace.adopt_outbox(is_clone);
+  UPDATE millrace.life SET written_by = 0;
+  UPDATE millrace.life SET written_by = xmin::text::bigint;
   PERFORM millrace.record_identity(CASE WHEN is_clone THEN 'clone' ELSE 'moved' END);
   -- Daemons of the database that this one was copied from.
   DELETE FROM millrace.daemon AS d WHERE NOT EXISTS (
@@ -1260,18 +1291,76 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.adopt(boolean,boolean) TO PUBLIC;
 COMMENT ON FUNCTION millrace.adopt(boolean,boolean) IS 'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
 
+CREATE OR REPLACE FUNCTION millrace.adopt_outbox(is_clone boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  segment integer;
+BEGIN
+  IF is_clone THEN
+    TRUNCATE millrace.outbox_0, millrace.outbox_1, millrace.outbox_2, millrace.outbox_3, millrace.outbox_waiting;
+    DELETE FROM millrace.outbox_progress;
+    RETURN;
+  ELSIF NOT millrace.is_loaded() THEN
+    RETURN;
+  END IF;
+  LOCK TABLE millrace.outbox_0, millrace.outbox_1, millrace.outbox_2, millrace.outbox_3 IN SHARE ROW EXCLUSIVE MODE;
+  FOR segment IN 0..3 LOOP
+    EXECUTE format($sql$
+      DELETE FROM millrace.outbox_%s AS o USING millrace.outbox_progress AS p
+      WHERE p.cluster = o.cluster AND o.id <= p.ids_until
+        AND (pg_visible_in_snapshot(o.xid, p.sent) OR o.id <= p.last_id AND pg_visible_in_snapshot(o.xid, p.batch))
+      $sql$, segment);
+    EXECUTE format($sql$
+      UPDATE millrace.outbox_%s AS o SET xid = CASE WHEN EXISTS (
+          SELECT FROM millrace.outbox_progress AS p
+          WHERE p.cluster = o.cluster AND o.id <= p.ids_until AND pg_visible_in_snapshot(o.xid, p.batch))
+        THEN '3'::xid8 ELSE pg_current_xact_id() END
+      $sql$, segment);
+  END LOOP;
+  UPDATE millrace.outbox_waiting AS w SET xid = CASE WHEN EXISTS (
+      SELECT FROM millrace.outbox_progress AS p
+      WHERE p.cluster = w.cluster AND pg_visible_in_snapshot(w.xid, p.batch) AND NOT pg_visible_in_snapshot(w.xid, p.sent))
+    THEN '3'::xid8 ELSE '1'::xid8 END;
+  UPDATE millrace.outbox_progress AS p
+  SET sent = '2:2:',
+    batch = CASE WHEN p.batch IS NOT NULL THEN format('%1$s:%1$s:', pg_current_xact_id())::pg_snapshot END;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.adopt_outbox(boolean) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.advance_outbox(cluster text, epoch bigint)
  RETURNS void
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  UPDATE millrace.outbox_progress AS p SET sent = pg_current_snapshot()
+  UPDATE millrace.outbox_progress AS p
+  SET sent = pg_current_snapshot(), ids_until = (SELECT i.last_value FROM millrace.outbox_id AS i)
   WHERE p.cluster = advance_outbox.cluster AND p.epoch = advance_outbox.epoch AND p.batch IS NULL
     AND EXISTS (SELECT FROM millrace.outbox AS o WHERE o.xid >= pg_snapshot_xmax(p.sent))
     AND millrace.outbox_news(p.cluster, p.sent) = '{}'
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.advance_outbox(text,bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.alter_cluster(name text, delivery text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF alter_cluster.delivery IS NULL THEN
+    PERFORM millrace.refuse('delivery-invalid', 'a cluster needs a delivery');
+  END IF;
+  PERFORM millrace.change_cluster(name, 'change', alter_cluster.delivery, NULL);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.alter_cluster(text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.alter_cluster(text,text) IS 'How messages are sent to the cluster from now on: at_least_once or exactly_once. For administrators.';
 
 CREATE OR REPLACE FUNCTION millrace.alter_consumer(consumer bigint, format text DEFAULT NULL::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT NULL::text, missing_keys text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT NULL::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT NULL::text, dead_letter_limit bigint DEFAULT NULL::bigint, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT NULL::text, batchsize integer DEFAULT NULL::integer, maxbytes integer DEFAULT NULL::integer, parallelism integer DEFAULT NULL::integer, timeout integer DEFAULT NULL::integer, group_id text DEFAULT NULL::text, reset text[] DEFAULT NULL::text[])
  RETURNS void
@@ -1516,6 +1605,27 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.can_act_as(oid,oid) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.change_cluster(name text, what text, delivery text, unsent text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required', format('role %I may not %s clusters', current_user, what));
+  END IF;
+  UPDATE millrace.cluster AS c
+  SET delivery = coalesce(change_cluster.delivery, c.delivery), unsent = coalesce(change_cluster.unsent, c.unsent)
+  WHERE c.name = change_cluster.name;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(name, 64)));
+  END IF;
+  PERFORM pg_notify('millrace', '');
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.change_cluster(text,text,text,text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.change_consumer(consumer bigint, options jsonb, reset text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -1611,6 +1721,10 @@ BEGIN
   END IF;
   IF NEW.name IS NULL OR NEW.name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
     PERFORM millrace.refuse('cluster-invalid', format('%L cannot be the name of a cluster', left(NEW.name, 64)));
+  ELSIF NEW.delivery IN ('at_least_once', 'exactly_once') IS NOT TRUE THEN
+    PERFORM millrace.refuse('delivery-invalid', format('there is no delivery %L', left(NEW.delivery, 64)));
+  ELSIF NEW.unsent NOT IN ('send', 'skip') THEN
+    PERFORM millrace.refuse('unsent-invalid', format('unsent messages cannot be treated as %L', left(NEW.unsent, 64)));
   END IF;
   RETURN NEW;
 END
@@ -1857,6 +1971,22 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_options(millrace.consumer) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_outbox_position(cluster text, epoch bigint, number bigint, token uuid, id bigint)
+ RETURNS TABLE(problem text, own text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN c.unsent IS NULL THEN
+      millrace.outbox_position_problem(p, check_outbox_position.number, check_outbox_position.token, check_outbox_position.id)
+    END,
+    concat_ws(', ', format('batch %s', p.number), format('batch %s and id %s in Kafka', p.kafka_number, p.kafka_id))
+  FROM millrace.outbox_progress AS p JOIN millrace.cluster AS c ON c.name = p.cluster
+  WHERE p.cluster = check_outbox_position.cluster AND p.epoch = check_outbox_position.epoch
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_outbox_position(text,bigint,bigint,uuid,bigint) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_outcome(request bigint)
  RETURNS void
@@ -3004,7 +3134,8 @@ AS $function$
       CASE WHEN i.database <> f.database THEN format('the database was called %I and is called %I', i.database, f.database) END,
       CASE WHEN i.database_oid <> f.database_oid THEN
         format('the database had the oid %s and has %s', i.database_oid, f.database_oid)
-      END), '')
+      END,
+      CASE WHEN millrace.is_loaded() THEN 'it was loaded from a dump' END), '')
   FROM millrace.installation AS i, millrace.identity() AS f
 $function$
 ;
@@ -3074,6 +3205,18 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.is_json_path(text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.is_loaded()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT l.xmin::text::bigint <> l.written_by FROM millrace.life AS l
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.is_loaded() TO PUBLIC;
+COMMENT ON FUNCTION millrace.is_loaded() IS 'Whether this database was loaded from a dump and not adopted since.';
 
 CREATE OR REPLACE FUNCTION millrace.key_columns(target oid, asked text[])
  RETURNS text[]
@@ -3425,8 +3568,8 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.needs_check(text,text,oid) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.next_outbox_batch(cluster text, epoch bigint, finished boolean)
- RETURNS TABLE(sent text, batch text, last_id bigint, segments integer[])
+CREATE OR REPLACE FUNCTION millrace.next_outbox_batch(cluster text, epoch bigint, finished boolean, exactly_once boolean DEFAULT false, kafka_id bigint DEFAULT NULL::bigint)
+ RETURNS TABLE(sent text, batch text, last_id bigint, segments integer[], number bigint, token uuid)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
@@ -3441,31 +3584,41 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   ELSIF progress.batch IS NOT NULL AND NOT finished THEN
-    RETURN QUERY SELECT progress.sent::text, progress.batch::text, progress.last_id, '{0,1,2,3}'::integer[];
+    RETURN QUERY SELECT progress.sent::text, progress.batch::text, progress.last_id, '{0,1,2,3}'::integer[],
+      progress.number, progress.token;
     RETURN;
   END IF;
   seen := coalesce(progress.batch, progress.sent);
   IF cardinality(millrace.outbox_news(next_outbox_batch.cluster, seen)) > 0 THEN
     -- whatever the statement's snapshot sees has its commit in the WAL before the end of it now
     SELECT pg_current_snapshot(), pg_current_wal_insert_lsn() INTO fresh, seen_until;
-    IF pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
+    IF exactly_once OR pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
       PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     -- looked again for the segments: the batch's snapshot is a later one
-    RETURN QUERY UPDATE millrace.outbox_progress AS p SET sent = seen, batch = fresh, last_id = 0
+    RETURN QUERY UPDATE millrace.outbox_progress AS p
+      SET sent = seen, batch = fresh, last_id = 0, ids_until = (SELECT i.last_value FROM millrace.outbox_id AS i),
+        number = p.number + 1,
+        token = CASE WHEN next_outbox_batch.exactly_once THEN gen_random_uuid() END,
+        kafka_number = CASE WHEN next_outbox_batch.kafka_id IS NULL THEN p.kafka_number ELSE p.number END,
+        kafka_id = coalesce(next_outbox_batch.kafka_id, p.kafka_id)
       WHERE p.cluster = next_outbox_batch.cluster AND p.epoch = next_outbox_batch.epoch
-      RETURNING p.sent::text, p.batch::text, p.last_id, millrace.outbox_news(next_outbox_batch.cluster, seen);
+      RETURNING p.sent::text, p.batch::text, p.last_id, millrace.outbox_news(next_outbox_batch.cluster, seen),
+        p.number, p.token;
   ELSIF progress.batch IS NOT NULL THEN
-    RETURN QUERY UPDATE millrace.outbox_progress AS p SET sent = seen, batch = NULL, last_id = 0
+    RETURN QUERY UPDATE millrace.outbox_progress AS p
+      SET sent = seen, batch = NULL, last_id = 0,
+        kafka_number = CASE WHEN next_outbox_batch.kafka_id IS NULL THEN p.kafka_number ELSE p.number END,
+        kafka_id = coalesce(next_outbox_batch.kafka_id, p.kafka_id)
       WHERE p.cluster = next_outbox_batch.cluster AND p.epoch = next_outbox_batch.epoch
-      RETURNING p.sent::text, p.batch::text, p.last_id, '{}'::integer[];
+      RETURNING p.sent::text, p.batch::text, p.last_id, '{}'::integer[], p.number, p.token;
   ELSE
-    RETURN QUERY SELECT progress.sent::text, NULL::text, 0::bigint, '{}'::integer[];
+    RETURN QUERY SELECT progress.sent::text, NULL::text, 0::bigint, '{}'::integer[], progress.number, progress.token;
   END IF;
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.next_outbox_batch(text,bigint,boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.next_outbox_batch(text,bigint,boolean,boolean,bigint) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.notice_foreign(target_schema text, target_name text)
  RETURNS void
@@ -3557,6 +3710,22 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.outbox_news(text,pg_snapshot) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.outbox_position_problem(progress millrace.outbox_progress, number bigint, token uuid, id bigint)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE
+    WHEN number > progress.number OR number = progress.number AND token IS DISTINCT FROM progress.token THEN 'ahead'
+    WHEN progress.kafka_number IS NOT NULL
+      AND (number IS NULL OR number < progress.kafka_number OR number = progress.kafka_number AND id < progress.kafka_id)
+    THEN 'missing'
+  END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.outbox_position_problem(millrace.outbox_progress,bigint,uuid,bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.outbox_sleep()
  RETURNS boolean
  LANGUAGE plpgsql
@@ -3597,6 +3766,28 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.outbox_wake() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.overrule_kafka(progress millrace.outbox_progress, number bigint, skip boolean)
+ RETURNS millrace.outbox_progress
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  progress.number := greatest(progress.number, coalesce(number, 0)) + 1;
+  progress.token := NULL;
+  progress.kafka_number := NULL;
+  progress.kafka_id := NULL;
+  IF skip THEN
+    progress.sent := pg_current_snapshot();
+    progress.batch := NULL;
+    progress.last_id := 0;
+    progress.ids_until := (SELECT i.last_value FROM millrace.outbox_id AS i);
+  END IF;
+  RETURN progress;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.overrule_kafka(millrace.outbox_progress,bigint,boolean) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.own_consumer(consumer bigint)
  RETURNS millrace.consumer
@@ -3809,13 +4000,19 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.record_identity(text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.record_identity(text) IS 'Records what this database is now; false when that was recorded already. For the role that owns the schema.';
 
-CREATE OR REPLACE FUNCTION millrace.record_outbox(cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], codes text[], messages text[])
+CREATE OR REPLACE FUNCTION millrace.record_outbox(cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], codes text[], messages text[], in_kafka boolean DEFAULT false)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  UPDATE millrace.outbox_progress AS p SET last_id = record_outbox.last_id
+  IF last_id IS NULL THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  UPDATE millrace.outbox_progress AS p
+  SET last_id = coalesce(record_outbox.last_id, p.last_id),
+    kafka_number = CASE WHEN in_kafka THEN p.number ELSE p.kafka_number END,
+    kafka_id = CASE WHEN in_kafka THEN record_outbox.last_id ELSE p.kafka_id END
   WHERE p.cluster = record_outbox.cluster AND p.epoch = record_outbox.epoch;
   IF NOT FOUND THEN
     RETURN false;
@@ -3834,14 +4031,17 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.record_outbox(text,bigint,bigint,xid8[],bigint[],boolean[],text[],text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.record_outbox(text,bigint,bigint,xid8[],bigint[],boolean[],text[],text[],boolean) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.record_waiting(cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], codes text[], messages text[])
+CREATE OR REPLACE FUNCTION millrace.record_waiting(cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], codes text[], messages text[], exactly_once boolean DEFAULT false)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
+  IF exactly_once THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
   PERFORM FROM millrace.outbox_progress AS p
   WHERE p.cluster = record_waiting.cluster AND p.epoch = record_waiting.epoch FOR NO KEY UPDATE;
   IF NOT FOUND THEN
@@ -3857,7 +4057,7 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.record_waiting(text,bigint,bigint[],bigint[],boolean[],text[],text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.record_waiting(text,bigint,bigint[],bigint[],boolean[],text[],text[],boolean) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.refuse(problem text, message text)
  RETURNS void
@@ -3950,6 +4150,12 @@ BEGIN
       'millrace.add_broker(host, cluster) adds a broker to it.'),
     ('code: cluster-used', '2BP01',
       'Drop its consumers first: millrace.drop_consumer(id).'),
+    ('code: delivery-invalid', '22023',
+      'delivery is at_least_once or exactly_once.'),
+    ('code: unsent-invalid', '22023',
+      'What this database holds for unsent is sent (''send''), or it counts as sent (''skip'').'),
+    ('code: outbox-not-stopped', '55000',
+      'There is nothing to decide: see millrace.outbox_status.error_code.'),
     ('code: pattern-invalid', '22023',
       'A regular expression of PostgreSQL that the whole name of a topic matches, without back references and without (?...) or ***= at its beginning.'),
     ('code: schema-absent', '3F000',
@@ -4206,6 +4412,75 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.resume(bigint) TO PUBLIC;
 COMMENT ON FUNCTION millrace.resume(bigint) IS 'Starts a consumer that stopped or failed, from where it stands.';
+
+CREATE OR REPLACE FUNCTION millrace.resume_from_kafka(cluster text, epoch bigint, kafka_number bigint, kafka_token uuid, kafka_id bigint, retried bigint[], exactly_once boolean)
+ RETURNS TABLE(problem text, own text, number bigint, token uuid, id bigint)
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  progress millrace.outbox_progress;
+  decision text := (SELECT c.unsent FROM millrace.cluster AS c WHERE c.name = resume_from_kafka.cluster);
+BEGIN
+  PERFORM set_config('synchronous_commit', 'on', true);
+  SELECT p.* INTO progress FROM millrace.outbox_progress AS p
+  WHERE p.cluster = resume_from_kafka.cluster AND p.epoch = resume_from_kafka.epoch FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  SELECT c.problem, c.own INTO problem, own
+  FROM millrace.check_outbox_position(cluster, epoch, kafka_number, kafka_token, kafka_id) AS c;
+  IF problem IS NOT NULL THEN
+    RETURN NEXT;
+    RETURN;
+  ELSIF millrace.outbox_position_problem(progress, kafka_number, kafka_token, kafka_id) IS NOT NULL THEN
+    progress := millrace.overrule_kafka(progress, kafka_number, decision = 'skip');
+  ELSIF kafka_number IS NOT NULL THEN
+    progress.kafka_number := resume_from_kafka.kafka_number;
+    progress.kafka_id := resume_from_kafka.kafka_id;
+    IF kafka_number = progress.number AND progress.batch IS NOT NULL THEN
+      progress.last_id := greatest(progress.last_id, kafka_id);
+    END IF;
+    DELETE FROM millrace.outbox_waiting AS w WHERE w.cluster = progress.cluster AND w.id = ANY (retried);
+  END IF;
+  progress.token := coalesce(progress.token, gen_random_uuid());
+  UPDATE millrace.outbox_progress AS p
+  SET sent = progress.sent, batch = progress.batch, last_id = progress.last_id, ids_until = progress.ids_until,
+    number = progress.number, token = progress.token, kafka_number = progress.kafka_number, kafka_id = progress.kafka_id,
+    transactional = exactly_once
+  WHERE p.cluster = progress.cluster;
+  DELETE FROM millrace.outbox_waiting AS w
+  WHERE w.cluster = progress.cluster AND w.id > progress.last_id
+    AND pg_visible_in_snapshot(w.xid, progress.batch) AND NOT pg_visible_in_snapshot(w.xid, progress.sent);
+  UPDATE millrace.cluster AS c SET unsent = NULL WHERE c.name = progress.cluster AND c.unsent IS NOT NULL;
+  number := progress.number;
+  token := progress.token;
+  id := CASE WHEN progress.kafka_number = progress.number THEN progress.kafka_id ELSE 0 END;
+  RETURN NEXT;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.resume_from_kafka(text,bigint,bigint,uuid,bigint,bigint[],boolean) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.resume_outbox(cluster text, unsent text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF resume_outbox.unsent IS NULL THEN
+    PERFORM millrace.refuse('unsent-invalid', 'it has to be said what happens to unsent messages');
+  ELSIF millrace.is_admin() AND NOT EXISTS (
+    SELECT FROM millrace.outbox_status AS s WHERE s.cluster = resume_outbox.cluster AND s.error_code LIKE 'outbox-position-%'
+  ) THEN
+    PERFORM millrace.refuse('outbox-not-stopped', format('the outbox of cluster %L is not stopped', left(cluster, 64)));
+  END IF;
+  PERFORM millrace.change_cluster(cluster, 'resume the outbox of', NULL, resume_outbox.unsent);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.resume_outbox(text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.resume_outbox(text,text) IS 'Where Kafka and this database disagree about how far the outbox is sent: whether what the database holds for unsent is sent (send) or counts as sent (skip). For administrators.';
 
 CREATE OR REPLACE FUNCTION millrace.revoke_topic(topic text, role text, cluster text DEFAULT 'default'::text, action text DEFAULT NULL::text)
  RETURNS void

@@ -164,6 +164,27 @@ const daemonCodes = {
     message: 'this daemon may not send: it has not renewed its lease in time',
     hint: 'PostgreSQL did not answer, or the process was stopped. Whoever holds the lease goes on by itself.',
   },
+  'transaction-lost': {
+    origin: 'daemon',
+    message: 'a Kafka transaction could not be committed[: cluster {cluster}][: {reason}]',
+    hint: 'None of its messages counts. The daemon begins anew from what Kafka has committed, by itself.',
+  },
+  'transaction-refused': {
+    origin: 'daemon',
+    message:
+      'the broker does not let this user send in transactions[: transactional id {id}][, cluster {cluster}]',
+    hint: 'Grant WRITE and DESCRIBE on the transactional id (kafka-acls), or choose at_least_once for the cluster.',
+  },
+  'outbox-position-ahead': {
+    origin: 'daemon',
+    message: 'Kafka has more of the outbox than this database knows of[: cluster {cluster}][: {reason}]',
+    hint: 'The database was set back, or another one sends under its name. Say what to do: SELECT millrace.resume_outbox(cluster, unsent) with send or skip.',
+  },
+  'outbox-position-missing': {
+    origin: 'daemon',
+    message: 'Kafka does not know how far the outbox is sent[: cluster {cluster}][: {reason}]',
+    hint: "The topic of the outbox's position was deleted or set back, or these are other brokers. Say what to do: SELECT millrace.resume_outbox(cluster, unsent) with send or skip.",
+  },
   'topic-recreated': {
     origin: 'daemon',
     message:
@@ -451,6 +472,9 @@ const sqlCodes = [
   'cluster-invalid',
   'cluster-exists',
   'cluster-used',
+  'delivery-invalid',
+  'unsent-invalid',
+  'outbox-not-stopped',
   'pattern-invalid',
   'schema-absent',
   'relation-defers-code',

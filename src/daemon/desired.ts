@@ -2,6 +2,7 @@
 
 import { type ConsumerSpec, consumerColumns } from '../inbound/consumer.ts'
 import type { QueryRunner } from '../inbound/target.ts'
+import type { Delivery } from '../outbound/delivery.ts'
 import type { TopicPattern } from './topic-patterns.ts'
 
 export interface DesiredState {
@@ -10,6 +11,8 @@ export interface DesiredState {
   patterns: TopicPattern[]
   /** Brokers, host:port, by cluster. */
   brokers: Map<string, string[]>
+  /** How what is sent is delivered, by cluster with brokers. */
+  deliveries: Map<string, Delivery>
   /** What the columns of each consumer's relation are, by consumer; none where there is no relation. */
   shapes: Map<string, string>
   /** Topics to look at: somebody asked about them, or what is reported of a consumer's topic is old. */
@@ -32,7 +35,7 @@ export interface RestingConsumer {
 export async function readDesiredState(runner: QueryRunner): Promise<DesiredState> {
   const consumers = await runner.query<ConsumerSpec & Record<string, unknown>>(consumersQuery)
   const patterns = await runner.query<TopicPattern & Record<string, unknown>>(patternsQuery)
-  const brokers = await runner.query<{ cluster: string; hosts: string[] }>(brokersQuery)
+  const brokers = await runner.query<{ cluster: string; hosts: string[]; delivery: Delivery }>(brokersQuery)
   const watched = await runner.query<{ cluster: string; topic: string }>(watchedQuery)
   const resting = await runner.query<RestingConsumer & Record<string, unknown>>(restingQuery)
   const shapes = await runner.query<{ id: string; shape: string }>(shapesQuery)
@@ -40,6 +43,7 @@ export async function readDesiredState(runner: QueryRunner): Promise<DesiredStat
     consumers,
     patterns,
     brokers: new Map(brokers.map(({ cluster, hosts }) => [cluster, hosts])),
+    deliveries: new Map(brokers.map(({ cluster, delivery }) => [cluster, delivery])),
     shapes: new Map(shapes.map(({ id, shape }) => [id, shape])),
     watched,
     resting,
@@ -80,7 +84,9 @@ const shapesQuery = `
    GROUP BY c.id`
 
 const brokersQuery = `
-  SELECT cluster, pg_catalog.array_agg(host ORDER BY host) AS hosts FROM millrace.broker GROUP BY cluster`
+  SELECT b.cluster, pg_catalog.array_agg(b.host ORDER BY b.host) AS hosts, c.delivery
+    FROM millrace.broker AS b JOIN millrace.cluster AS c ON c.name = b.cluster
+   GROUP BY b.cluster, c.delivery`
 
 /**
  * Who reads says every ten seconds what it sees. Of a consumer that stopped, failed or waits for PostgreSQL nobody says it,

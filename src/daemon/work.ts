@@ -97,7 +97,7 @@ export class Work {
     for (const { cluster, topic } of desired.watched) this.#watcher.ask(cluster, topic, watchers)
     await this.#patterns.keep(desired.patterns)
     this.#housekeeping.keep()
-    this.#relay.keep(installation, [...desired.brokers.keys()])
+    this.#relay.keep(installation, desired.deliveries)
     await this.#snapshots.keep(session)
     await this.#requests.keep(session, watchers)
   }

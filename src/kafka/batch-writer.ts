@@ -25,12 +25,14 @@ export interface OutgoingRecord {
 export interface Sender {
   producerId: bigint
   epoch: number
+  transactional: boolean
   sequence: number
 }
 
 const headerSize = 61
 const crcAt = 17
 const crcCoversFrom = 21
+const transactionalBit = 1 << 4
 
 /** Bytes that a record has beside key, value and headers, at the most. */
 const recordOverhead = 40
@@ -108,7 +110,8 @@ export class BatchWriter {
     bytes.writeInt32BE(bytes.length - 12, 8)
     bytes.writeInt32BE(-1, 12)
     bytes[16] = 2
-    bytes.writeInt16BE(compressions.indexOf(compression), 21)
+    const attributes = compressions.indexOf(compression) | (sender.transactional ? transactionalBit : 0)
+    bytes.writeInt16BE(attributes, 21)
     bytes.writeInt32BE(this.count - 1, 23)
     bytes.writeBigInt64BE(BigInt(this.#baseTimestamp), 27)
     bytes.writeBigInt64BE(BigInt(this.#maxTimestamp), 35)

@@ -8,6 +8,7 @@ import {
   chooseProduceVersion,
   decodeProduce,
   encodeProduce,
+  newestTransactionalVersion,
   type ProducedBatch,
   type ProduceOutcome,
   produceApiKey,
@@ -41,14 +42,18 @@ export class BrokerLink {
     this.#address = address
   }
 
-  /** @throws MillraceError kafka-unreachable, broker-authentication */
-  async produce(batches: ProducedBatch[]): Promise<ProduceOutcome[]> {
+  /**
+   * @param transactionalId of the transaction that they are part of
+   * @throws MillraceError kafka-unreachable, broker-authentication
+   */
+  async produce(batches: ProducedBatch[], transactionalId: string | null): Promise<ProduceOutcome[]> {
     this.inFlight++
     try {
       return await this.#using(async ({ wire, version }) => {
         // a leader waits for its followers a little less long than its answer is waited for
-        const payload = encodeProduce(batches, Math.ceil(this.#access.requestTimeout * 0.8))
-        return decodeProduce(await wire.request(produceApiKey, version, payload)).outcomes
+        const payload = encodeProduce(batches, Math.ceil(this.#access.requestTimeout * 0.8), transactionalId)
+        const spoken = transactionalId === null ? version : Math.min(version, newestTransactionalVersion)
+        return decodeProduce(await wire.request(produceApiKey, spoken, payload)).outcomes
       })
     } finally {
       this.inFlight--
@@ -56,14 +61,14 @@ export class BrokerLink {
   }
 
   /** A new one, which nobody else has. @throws MillraceError kafka-unreachable, broker-authentication */
-  async newProducer(): Promise<{ producerId: bigint; epoch: number }> {
+  async newProducer(): Promise<{ producerId: bigint; epoch: number; transactional: boolean }> {
     const patience = performance.now() + this.#access.requestTimeout
     for (;;) {
       try {
         const answer = await this.#using(({ wire }) =>
           initProducerIdV4.api.async(wire.asConnection, null, 60_000, -1n, -1),
         )
-        return { producerId: answer.producerId, epoch: answer.producerEpoch }
+        return { producerId: answer.producerId, epoch: answer.producerEpoch, transactional: false }
       } catch (error) {
         // a broker that was just started
         if (!hasProtocolError(error, ...notYet) || performance.now() > patience) throw error

@@ -8,6 +8,8 @@ import type { Topic } from './topic.ts'
 export interface Identity {
   producerId: bigint
   epoch: number
+  /** Whether what it sends is part of transactions. */
+  transactional: boolean
 }
 
 export class Brokers {

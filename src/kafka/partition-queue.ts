@@ -3,12 +3,15 @@
 // known to be refused, by which the broker tells a repetition from a new one (KIP-98).
 
 import { BatchWriter, type OutgoingRecord, type Sender } from './batch-writer.ts'
+import type { Identity } from './brokers.ts'
 import type { BufferShelf } from './buffer-shelf.ts'
 
 export interface Pending {
   batch: BatchWriter
   /** From its first sending on. */
   sender: Sender | null
+  /** How often it was sent. */
+  sendings: number
 }
 
 /** Sequence numbers go round within 31 bits. */
@@ -25,7 +28,7 @@ export class PartitionQueue {
   /** performance.now() before which nothing is sent. */
   notBefore = 0
   underWay: Pending | null = null
-  #identity: { producerId: bigint; epoch: number } | null = null
+  #identity: Identity | null = null
   #nextSequence = 0
   #closed: Pending[] = []
   #open: BatchWriter | null = null
@@ -82,7 +85,7 @@ export class PartitionQueue {
   }
 
   /** The batch under way gets its number, unless it has one. */
-  number(pending: Pending, identity: { producerId: bigint; epoch: number }): Sender {
+  number(pending: Pending, identity: Identity): Sender {
     if (this.#identity === null) {
       this.#identity = identity
       this.#nextSequence = 0
@@ -91,6 +94,7 @@ export class PartitionQueue {
       pending.sender = { ...this.#identity, sequence: this.#nextSequence }
       this.#nextSequence = (this.#nextSequence + pending.batch.count) % sequences
     }
+    pending.sendings++
     return pending.sender
   }
 
@@ -113,6 +117,19 @@ export class PartitionQueue {
     if (this.underWay) this.underWay.sender = null
   }
 
+  /** What was sent may have been written, and it is not known whether. */
+  get uncertain(): boolean {
+    return this.underWay?.sender != null || this.#closed.some(({ sender }) => sender !== null)
+  }
+
+  /** It was refused when it was first sent, so its number is free, and it is the next one again. */
+  takeBack(): void {
+    const { batch, sender } = this.underWay as Pending
+    this.underWay = null
+    if (sender) this.#nextSequence = sender.sequence
+    this.#closed.unshift(unsent(batch))
+  }
+
   /** It was refused, so its number is free. Two halves take its place, or, of a single record, nothing. */
   split(): void {
     const { batch, sender } = this.underWay as Pending
@@ -121,7 +138,7 @@ export class PartitionQueue {
     if (batch.count < 2) return
     const middle = batch.count >> 1
     const halves = [part(batch, 0, middle), part(batch, middle, batch.count)]
-    this.#closed.unshift(...halves.map((half) => ({ batch: half, sender: null })))
+    this.#closed.unshift(...halves.map(unsent))
   }
 
   /**
@@ -137,7 +154,7 @@ export class PartitionQueue {
     for (const pending of this.#closed) {
       before += pending.batch.size
       const batch = pending.sender ? pending.batch : sifted(pending.batch, mustWait, tickets)
-      if (batch) kept.push(batch === pending.batch ? pending : { batch, sender: null })
+      if (batch) kept.push(batch === pending.batch ? pending : unsent(batch))
       after += batch?.size ?? 0
     }
     this.#closed = kept
@@ -145,9 +162,13 @@ export class PartitionQueue {
   }
 
   #close(): void {
-    if (this.#open) this.#closed.push({ batch: this.#open, sender: null })
+    if (this.#open) this.#closed.push(unsent(this.#open))
     this.#open = null
   }
+}
+
+function unsent(batch: BatchWriter): Pending {
+  return { batch, sender: null, sendings: 0 }
 }
 
 function part(batch: BatchWriter, from: number, to: number): BatchWriter {

@@ -21,9 +21,12 @@ const verdicts: Record<number, ProduceVerdict> = {
   45: 'sender', // OUT_OF_ORDER_SEQUENCE_NUMBER
   46: 'written', // DUPLICATE_SEQUENCE_NUMBER
   47: 'sender', // INVALID_PRODUCER_EPOCH
+  48: 'sender', // INVALID_TXN_STATE
+  49: 'sender', // INVALID_PRODUCER_ID_MAPPING
   59: 'sender', // UNKNOWN_PRODUCER_ID
   87: 'message', // INVALID_RECORD
   90: 'sender', // PRODUCER_FENCED
+  120: 'sender', // TRANSACTION_ABORTABLE
 }
 
 export function produceVerdict(errorCode: number): ProduceVerdict {

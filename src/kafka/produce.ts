@@ -20,6 +20,8 @@ export interface ProduceOutcome {
 export const produceApiKey = 0
 const oldestVersion = 9
 const newestVersion = 12
+/** From 12 on a transaction takes partitions in by itself, and ends otherwise than is spoken here (KIP-890). */
+export const newestTransactionalVersion = 11
 const allInSyncReplicas = -1
 
 /** The newest version of Produce that both sides speak, or null. */
@@ -28,11 +30,15 @@ export function chooseProduceVersion(minVersion: number, maxVersion: number): nu
   return version >= Math.max(minVersion, oldestVersion) ? version : null
 }
 
-/** @param timeout ms that the leader may wait for its followers */
-export function encodeProduce(batches: ProducedBatch[], timeout: number): Writer {
+/** @param timeout ms that the leader may wait for its followers  @param transactionalId null: in no transaction */
+export function encodeProduce(
+  batches: ProducedBatch[],
+  timeout: number,
+  transactionalId: string | null,
+): Writer {
   const byTopic = [...Map.groupBy(batches, ({ topic }) => topic)]
   return Writer.create()
-    .appendString(null)
+    .appendString(transactionalId)
     .appendInt16(allInSyncReplicas)
     .appendInt32(timeout)
     .appendArray(byTopic, (topics, [topic, parts]) => {

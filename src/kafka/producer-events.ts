@@ -31,4 +31,6 @@ export interface ProducerEvents {
   withheld(topic: string, tickets: number[]): void
   /** Something is wrong that may pass. null: it has passed. */
   trouble(error: MillraceError | null): void
+  /** The transaction cannot be committed, and this producer can do nothing more. */
+  broken(error: MillraceError): void
 }

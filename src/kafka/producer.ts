@@ -8,17 +8,22 @@ import type { OutgoingRecord } from './batch-writer.ts'
 import type { BrokerLink } from './broker-link.ts'
 import { Brokers } from './brokers.ts'
 import { BufferShelf } from './buffer-shelf.ts'
+import { RefusedTopics } from './coordinator.ts'
 import { PartitionQueue, type Pending } from './partition-queue.ts'
 import type { ProduceOutcome } from './produce.ts'
-import { produceReason, produceVerdict } from './produce-errors.ts'
+import { type ProduceVerdict, produceReason, produceVerdict } from './produce-errors.ts'
 import type { ProducerEvents, ProducerSettings } from './producer-events.ts'
 import { Schedule } from './schedule.ts'
 import { requestsOf, sendRound } from './send-round.ts'
 import { TargetTopics } from './target-topics.ts'
+import type { Transactions } from './transactions.ts'
 import { Waiters } from './waiters.ts'
 
 /** Requests under way at one broker, each with batches of other partitions. */
 const mostRequests = 5
+
+/** Kafka's UNKNOWN_TOPIC_OR_PARTITION: the topic is looked up again. */
+const unknownTopic = 3
 
 /** Bytes by which the last record of a batch may exceed its size without another piece of memory. */
 const slack = 16 * 1024
@@ -30,6 +35,7 @@ export class Producer {
   readonly #access: ClusterAccess
   readonly #settings: ProducerSettings
   readonly #events: ProducerEvents
+  readonly #transactions: Transactions | null
   readonly #brokers: Brokers
   readonly #topics: TargetTopics
   readonly #waiters = new Waiters()
@@ -39,10 +45,17 @@ export class Producer {
   #failures = 0
   #closed = false
 
-  constructor(access: ClusterAccess, settings: ProducerSettings, events: ProducerEvents) {
+  /** @param transactions that what it sends is part of; somebody else begins and commits them */
+  constructor(
+    access: ClusterAccess,
+    settings: ProducerSettings,
+    events: ProducerEvents,
+    transactions: Transactions | null = null,
+  ) {
     this.#access = access
     this.#settings = settings
     this.#events = events
+    this.#transactions = transactions
     this.#brokers = new Brokers(access)
     const shelf = new BufferShelf(settings.batchSize + slack, settings.buffer)
     this.#topics = new TargetTopics(access, this.#brokers, shelf)
@@ -126,7 +139,7 @@ export class Producer {
   async #send(link: BrokerLink, queues: PartitionQueue[]): Promise<void> {
     const pending = new Map(queues.map((queue) => [placeOf(queue), { queue, taken: queue.take() }]))
     try {
-      const identity = await this.#brokers.identityFrom(link)
+      const identity = await (this.#transactions?.include(queues) ?? this.#brokers.identityFrom(link))
       const batches = await Promise.all(
         [...pending.values()].map(async ({ queue, taken }) => {
           const bytes = await taken.batch.encode(queue.number(taken, identity), this.#settings.compression)
@@ -134,7 +147,7 @@ export class Producer {
         }),
       )
       if (!this.#events.maySend()) throw new MillraceError('lease-expired')
-      const outcomes = await link.produce(batches)
+      const outcomes = await link.produce(batches, this.#transactions?.id ?? null)
       if (this.#closed) return
       for (const outcome of outcomes) {
         const place = placeOf(outcome)
@@ -145,18 +158,43 @@ export class Producer {
       if (pending.size > 0) throw new Error('the broker did not answer for every partition')
     } catch (error) {
       if (this.#closed) return
-      const known = kafkaError(error, this.#access)
-      this.#failures++
-      if (known.code !== 'lease-expired') this.#events.trouble(known)
-      for (const { queue } of pending.values()) this.#again(queue)
+      this.#fail(
+        error,
+        [...pending.values()].map(({ queue }) => queue),
+      )
     }
     this.#waiters.wake()
     this.#schedule.soon()
   }
 
+  /** What came of it is not known, or it was not sent at all. */
+  #fail(error: unknown, queues: PartitionQueue[]): void {
+    if (error instanceof RefusedTopics) {
+      for (const queue of queues) {
+        if (error.codes.get(queue.topic) === unknownTopic) this.#again(queue)
+        else queue.again(0)
+      }
+      for (const [topic, code] of error.codes) {
+        if (code !== unknownTopic) this.#topicRefused(topic, this.#notWritable(topic))
+      }
+      return
+    }
+    const known = kafkaError(error, this.#access)
+    if (known.code === 'transaction-lost') this.#events.broken(known)
+    this.#failures++
+    if (known.code !== 'lease-expired') this.#events.trouble(known)
+    for (const queue of queues) this.#again(queue)
+  }
+
   #settle(queue: PartitionQueue, pending: Pending, { errorCode, message }: ProduceOutcome): void {
     const { batch } = pending
-    switch (produceVerdict(errorCode)) {
+    const verdict = produceVerdict(errorCode)
+    if (this.#transactions && breaksTransaction(verdict, pending)) {
+      const facts = { cluster: this.#access.name, reason: produceReason(errorCode, message) }
+      this.#events.broken(new MillraceError('transaction-lost', facts))
+      return
+    }
+    switch (verdict) {
       case 'written':
         queue.done()
         this.#leave(queue, batch.size)
@@ -172,13 +210,10 @@ export class Producer {
           this.#refuse(queue, batch.record(0), batch.tickets[0] as number, errorCode, message)
         }
         return
-      case 'topic': {
-        const facts = { topic: queue.topic, cluster: this.#access.name }
-        queue.forgetNumbers()
-        queue.again(0)
-        this.#topicRefused(queue.topic, new MillraceError('topic-not-writable', facts))
+      case 'topic':
+        queue.takeBack()
+        this.#topicRefused(queue.topic, this.#notWritable(queue.topic))
         return
-      }
       case 'sender':
         // others from here on; those of other partitions still count
         if (pending.sender) void this.#brokers.renewIdentity(pending.sender.producerId)
@@ -226,11 +261,21 @@ export class Producer {
     this.#sift(queue)
   }
 
+  #notWritable(topic: string): MillraceError {
+    return new MillraceError('topic-not-writable', { topic, cluster: this.#access.name })
+  }
+
   #topicRefused(topic: string, error: MillraceError): void {
     const queues = this.#topics.giveUp(topic)
+    if (this.#transactions && queues.some(({ uncertain }) => uncertain)) {
+      const facts = { cluster: this.#access.name, reason: error.message, cause: error }
+      this.#events.broken(new MillraceError('transaction-lost', facts))
+      return
+    }
     this.#events.topicRefused(topic, error)
     for (const queue of queues) {
-      queue.forgetNumbers()
+      // another topic of that name knows none of them
+      if (!this.#transactions) queue.forgetNumbers()
       this.#sift(queue)
     }
     this.#waiters.wake()
@@ -246,6 +291,11 @@ export class Producer {
     this.#bytes -= bytes
     if (queue.empty) this.#active.delete(queue)
   }
+}
+
+/** It may be part of the transaction, and it must not be; or nothing more can be. */
+function breaksTransaction(verdict: ProduceVerdict, { sendings }: Pending): boolean {
+  return verdict === 'sender' || ((verdict === 'message' || verdict === 'topic') && sendings > 1)
 }
 
 function placeOf({ topic, partition }: { topic: string; partition: number }): string {

@@ -4,29 +4,33 @@
 import type { MillraceError } from '../errors.ts'
 import { failpoint } from '../failpoint.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
-import type { OutgoingRecord } from '../kafka/batch-writer.ts'
-import type { PartitionQueue } from '../kafka/partition-queue.ts'
 import { Producer } from '../kafka/producer.ts'
-import type { ProducerEvents, ProducerSettings } from '../kafka/producer-events.ts'
+import type { ProducerSettings } from '../kafka/producer-events.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import type { Outages } from '../pipeline/outage.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
+import type { Delivery } from './delivery.ts'
+import { ExactlyOnce } from './exactly-once.ts'
+import { positionTopicName } from './kafka-position.ts'
 import type { Lease } from './lease.ts'
 import { batchQuery, waitingQuery } from './outbox-query.ts'
 import { RowReader } from './outbox-row.ts'
+import { Outcomes } from './outcomes.ts'
 import { Progress } from './progress.ts'
 import { Reading, type RowTaker } from './reading.ts'
 import { Recording } from './recording.ts'
 import { Refusals } from './refusals.ts'
 import { SendingTrouble } from './sending-trouble.ts'
 import { Shipment } from './shipment.ts'
+import { Takeover } from './takeover.ts'
 import { TopicInquiry } from './topic-inquiry.ts'
 import { placeCondition } from './waiting.ts'
 
 export interface ClusterRelayParts {
   access: ClusterAccess
+  delivery: Delivery
   lease: Lease
   installation: string
   shared: SharedSession
@@ -42,6 +46,9 @@ export interface Batch {
   batch: string
   last_id: string
   segments: number[]
+  number: string
+  /** Null: sent at least once. */
+  token: string | null
 }
 
 /** Milliseconds between two times that the position is written within a batch. */
@@ -50,46 +57,76 @@ const recordInterval = 500
 /** Rows that are tried again at a time. */
 const retryRows = 1000
 
-export class ClusterRelay implements ProducerEvents, RowTaker {
+export class ClusterRelay implements RowTaker {
   readonly #parts: ClusterRelayParts
   readonly #cluster: string
+  /** Null: at least once. */
+  readonly #exactly: ExactlyOnce | null
+  readonly #takeover: Takeover
+  readonly #outcomes: Outcomes
   readonly #producer: Producer
   readonly #rows: RowReader
   readonly #progress: Progress
   readonly #refusals: Refusals
   readonly #trouble: SendingTrouble
-  readonly #backoff: Backoff
-  #loaded = false
   readonly #room = Shipment.room()
-  #shipment = new Shipment(this.#room, false)
   #reading: Reading | null = null
   #recording: Recording | null = null
   readonly #inquiry: TopicInquiry
   #stopping = false
 
   constructor(parts: ClusterRelayParts) {
+    const { access, delivery, installation, settings, log } = parts
+    const { retry } = settings
+    const cluster = access.name
     this.#parts = parts
-    this.#cluster = parts.access.name
-    this.#producer = new Producer(parts.access, parts.settings, this)
-    this.#rows = new RowReader(parts.installation)
-    this.#progress = new Progress(this.#cluster, parts)
-    this.#refusals = new Refusals(this.#cluster, parts.settings.metadataInterval, parts.log)
-    this.#trouble = new SendingTrouble(this.#cluster, this.#progress, parts)
-    this.#backoff = new Backoff(parts.settings.retry.min, parts.settings.retry.max)
-    this.#inquiry = new TopicInquiry(
-      (topic) => this.#producer.learn(topic),
-      (error) => this.trouble(error),
-      this.#backoff,
-    )
+    this.#cluster = cluster
+    const progress = new Progress(cluster, parts)
+    const backoff = new Backoff(retry.min, retry.max)
+    this.#progress = progress
+    this.#rows = new RowReader(installation)
+    this.#refusals = new Refusals(cluster, settings.metadataInterval, log)
+    this.#trouble = new SendingTrouble(cluster, progress, parts)
+    this.#outcomes = new Outcomes(new Shipment(this.#room, false), {
+      ...{ cluster, lease: parts.lease, refusals: this.#refusals, trouble: this.#trouble },
+      positionTopic: positionTopicName(installation, cluster),
+      onTrouble: () => this.#stopping && this.#giveUp(),
+      onRecovery: () => backoff.reset(),
+      onBroken: () => {
+        this.#reading?.abandon()
+        void this.#giveUp()
+      },
+    })
+    const exactly = new ExactlyOnce({ access, installation, progress, retry }, this.#outcomes)
+    this.#exactly = delivery === 'exactly_once' ? exactly : null
+    this.#producer = new Producer(access, settings, this.#outcomes, this.#exactly?.transactions)
+    const onTrouble = (error: MillraceError | null) => this.#outcomes.trouble(error)
+    const producer = this.#exactly && this.#producer
+    this.#takeover = new Takeover({ progress, exactly, producer, backoff, onTrouble })
+    this.#inquiry = new TopicInquiry((topic) => this.#producer.learn(topic), onTrouble, backoff)
   }
 
   get access(): ClusterAccess {
     return this.#parts.access
   }
 
+  get delivery(): Delivery {
+    return this.#parts.delivery
+  }
+
+  /** Whether it may send. */
+  get begun(): boolean {
+    return this.#outcomes.begun
+  }
+
+  /** Exactly once: the id up to which Kafka has committed the last batch. */
+  get committedId(): string | null {
+    return this.#exactly?.committedId ?? null
+  }
+
   /** Whether something that waits is to be tried again. */
   get retryIsDue(): boolean {
-    return this.#loaded && this.#refusals.places.due().length > 0
+    return this.begun && this.#refusals.places.due().length > 0
   }
 
   /** Whether anything waits that will be tried again. */
@@ -97,24 +134,27 @@ export class ClusterRelay implements ProducerEvents, RowTaker {
     return this.#refusals.places.any
   }
 
-  /** Reads what waits, which has to be known before anything is sent. */
-  async load(): Promise<void> {
-    if (this.#loaded) return
+  /**
+   * Finds out what has to be known before anything is sent: what waits, and, where Kafka was told with the messages, how
+   * far they are sent. It takes as long as it takes. @throws LeaseLost, PostgreSQL's error
+   */
+  async begin(): Promise<void> {
+    if (!(await this.#takeover.done())) return
     for (const place of await this.#progress.places()) this.#refusals.places.add(place)
-    this.#loaded = true
+    this.#outcomes.begun = true
   }
 
   /** @returns whether it is finished; not if it was stopped  @throws LeaseLost, PostgreSQL's error */
   async send(batch: Batch): Promise<boolean> {
     failpoint('outbound.after-batch')
-    await this.load()
+    this.#exactly?.take(batch)
     let from = BigInt(batch.last_id)
     while (!this.#stopping) {
       await this.#inquiry.settled()
-      this.#shipment = new Shipment(this.#room, false)
+      this.#outcomes.shipment = new Shipment(this.#room, false)
       const sql = batchQuery(this.#cluster, batch, String(from))
-      const whole = await this.#ship(sql, () => this.#record(from))
-      from = this.#shipment.lastId ?? from
+      const whole = await this.#ship(sql, (last) => this.#record(from, last))
+      from = this.#outcomes.shipment.lastId ?? from
       if (whole) return true
     }
     return false
@@ -126,7 +166,7 @@ export class ClusterRelay implements ProducerEvents, RowTaker {
     for (const place of places.due()) {
       if (this.#stopping) return
       places.release(place)
-      this.#shipment = new Shipment(this.#room, true)
+      this.#outcomes.shipment = new Shipment(this.#room, true)
       await this.#inquiry.ask(place.topic)
       if (places.hasTopic(place.topic)) {
         places.add(place)
@@ -143,19 +183,25 @@ export class ClusterRelay implements ProducerEvents, RowTaker {
   /** What is in hand is finished, unless Kafka is away. */
   async end(): Promise<void> {
     this.#stop()
-    if (this.#trouble.present) await this.#producer.close()
+    if (this.#trouble.present || !this.begun) await this.#giveUp()
     await this.#producer.untilIdle()
   }
 
   /** Afterwards, whatever is still on its way is given up. */
   async close(): Promise<void> {
     this.#stop()
-    await this.#producer.close()
+    await this.#giveUp()
     this.#trouble.forget()
+  }
+
+  async #giveUp(): Promise<void> {
+    this.#takeover.close()
+    await this.#producer.close()
   }
 
   #stop(): void {
     this.#stopping = true
+    this.#takeover.stop()
     this.#inquiry.stop()
     this.#reading?.abandon()
   }
@@ -163,38 +209,46 @@ export class ClusterRelay implements ProducerEvents, RowTaker {
   // Reading
 
   get ready(): boolean {
-    return this.#producer.hasRoom && this.#shipment.hasRoom && !this.#inquiry.isUnderWay
+    const held = this.#inquiry.isUnderWay || this.#exactly?.isConcluding
+    return this.#producer.hasRoom && this.#outcomes.shipment.hasRoom && !held
   }
 
   async untilReady(): Promise<void> {
     await this.#inquiry.settled()
-    if (this.#shipment.parkedEnough) await this.#recording?.now()
-    const shipment = this.#shipment
+    if (this.#exactly?.isConcluding) await this.#recording?.settled()
+    if (this.#outcomes.shipment.parkedEnough) await this.#recording?.now()
+    const shipment = this.#outcomes.shipment
     await this.#producer.untilRoom(() => shipment.hasRoom || shipment.parkedEnough)
     if (this.#stopping) this.#reading?.abandon()
   }
 
   take(bytes: Buffer): boolean {
+    if (this.#exactly?.isConcluding) return false
     const row = this.#rows.read(bytes)
     if (row === null) return true
     const { topic, partition } = row
-    if (this.#refusals.holds(row, this.#shipment)) return true
+    if (this.#refusals.holds(row, this.#outcomes.shipment)) return true
     if (!this.#producer.knows(topic)) {
       void this.#inquiry.ask(topic)
       return false
     }
     failpoint('outbound.before-send')
-    this.#producer.append(topic, partition, row, this.#shipment.add(row))
+    this.#exactly?.added()
+    this.#producer.append(topic, partition, row, this.#outcomes.shipment.add(row))
     return true
   }
 
   /** Reads and sends, and records how far it is. @returns whether all of it is sent or waits */
-  async #ship(sql: string, record: () => Promise<void>): Promise<boolean> {
+  async #ship(sql: string, record: (last: boolean) => Promise<void>): Promise<boolean> {
     const { sessions, lease } = this.#parts
     const session = await sessions.acquire(this)
-    const recording = new Recording(record, recordInterval, () => this.#reading?.abandon())
-    this.#recording = recording
     let whole = false
+    const recording = new Recording(
+      () => record(whole),
+      recordInterval,
+      () => this.#reading?.abandon(),
+    )
+    this.#recording = recording
     try {
       await session.cleanFor(null)
       lease.check()
@@ -209,54 +263,27 @@ export class ClusterRelay implements ProducerEvents, RowTaker {
       sessions.release(session)
       recording.stopTimer()
     }
-    await this.#producer.untilIdle()
+    if (!this.#exactly) await this.#producer.untilIdle()
     await recording.settled()
     // where everything was sent, the statement that finishes the batch says so
-    if (!whole || !this.#producer.idle || this.#shipment.hasToTell) await recording.now()
-    recording.check()
-    return whole && this.#producer.idle
+    if (this.#exactly || !whole || !this.#producer.idle || this.#outcomes.shipment.hasToTell)
+      await recording.now()
+    this.#outcomes.check()
+    if (!this.#stopping) recording.check()
+    return whole && this.#producer.idle && !recording.hasFailed
   }
 
-  async #record(from: bigint): Promise<void> {
-    const last = this.#shipment.lastId
-    if (last !== null) await this.#progress.record(last > from ? last : from, this.#shipment.takeParked())
+  async #record(from: bigint, last: boolean): Promise<void> {
+    if (this.#exactly) return this.#exactly.commit(this.#producer, this.#outcomes.shipment, from, last)
+    const { lastId } = this.#outcomes.shipment
+    if (lastId !== null)
+      await this.#progress.record(lastId > from ? lastId : from, this.#outcomes.shipment.takeParked())
   }
 
   async #recordRetried(): Promise<void> {
-    const sent = this.#shipment.takeSent()
-    const parked = this.#shipment.takeParked()
+    if (this.#exactly) return this.#exactly.commitRetried(this.#producer, this.#outcomes.shipment)
+    const sent = this.#outcomes.shipment.takeSent()
+    const parked = this.#outcomes.shipment.takeParked()
     if (sent.length > 0 || parked.length > 0) await this.#progress.recordRetried(sent, parked)
-  }
-
-  // What becomes of what was handed to the producer
-
-  maySend(): boolean {
-    return this.#parts.lease.fresh
-  }
-
-  acknowledged(tickets: number[]): void {
-    failpoint('outbound.after-acknowledged')
-    this.#shipment.written(tickets)
-  }
-
-  refused(queue: PartitionQueue, record: OutgoingRecord, ticket: number, error: MillraceError): void {
-    this.#refusals.refuse(queue, record, ticket, error, this.#shipment)
-  }
-
-  topicRefused(topic: string, error: MillraceError): void {
-    this.#refusals.refuseTopic(topic, error)
-  }
-
-  mustWait(queue: PartitionQueue, record: OutgoingRecord, ticket: number): boolean {
-    return this.#refusals.mustWait(queue, record, ticket, this.#shipment)
-  }
-
-  withheld(topic: string, tickets: number[]): void {
-    this.#refusals.withhold(topic, tickets, this.#shipment)
-  }
-
-  trouble(error: MillraceError | null): void {
-    if (error) this.#trouble.begin(error)
-    else if (this.#trouble.end()) this.#backoff.reset()
   }
 }

@@ -4,9 +4,25 @@
 import { type MillraceError, reasonOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
+import type { KafkaPosition } from './kafka-position.ts'
 import { type Lease, LeaseLost } from './lease.ts'
 import type { Parked } from './shipment.ts'
 import { placeCondition, placesQuery, type WaitingPlace } from './waiting.ts'
+
+export interface PositionVerdict {
+  /** null: Kafka's position is one that this database can know of. */
+  problem: 'ahead' | 'missing' | null
+  /** What the database says. */
+  own: string
+}
+
+export interface ResumedPosition extends PositionVerdict {
+  /** Of the batch in hand, or of the last one. */
+  number: string
+  token: string
+  /** What Kafka has committed of it. */
+  id: string
+}
 
 export class Progress {
   readonly #cluster: string
@@ -35,21 +51,49 @@ export class Progress {
     return left?.any ?? false
   }
 
-  /** Up to the id, the batch in hand is sent or waits. @throws LeaseLost */
-  async record(lastId: bigint, parked: Parked[]): Promise<void> {
-    await this.#checked('SELECT millrace.record_outbox($1, $2, $3, $4, $5, $6, $7, $8) AS kept', [
-      String(lastId),
+  /**
+   * Up to the id, the batch in hand is sent or waits.
+   * @param lastId null: the position stays where it is, and what waits is stored for good
+   * @param inKafka whether Kafka has committed that position  @throws LeaseLost
+   */
+  async record(lastId: bigint | null, parked: Parked[], inKafka = false): Promise<void> {
+    await this.#checked('SELECT millrace.record_outbox($1, $2, $3, $4, $5, $6, $7, $8, $9) AS kept', [
+      lastId === null ? null : String(lastId),
       [...new Set(parked.map(({ xid }) => xid))],
       ...columnsOf(parked),
+      inKafka,
     ])
   }
 
-  /** Of what waits, these were sent, and those wait on. @throws LeaseLost */
-  async recordRetried(sent: string[], parked: Parked[]): Promise<void> {
-    await this.#checked('SELECT millrace.record_waiting($1, $2, $3, $4, $5, $6, $7) AS kept', [
+  /** Of what waits, these were sent, and those wait on.  @param forGood not lost in a crash  @throws LeaseLost */
+  async recordRetried(sent: string[], parked: Parked[], forGood = false): Promise<void> {
+    await this.#checked('SELECT millrace.record_waiting($1, $2, $3, $4, $5, $6, $7, $8) AS kept', [
       sent,
       ...columnsOf(parked),
+      forGood,
     ])
+  }
+
+  /** Whether the last messages were sent in Kafka transactions. @throws LeaseLost */
+  async isTransactional(): Promise<boolean> {
+    const row = await this.#one<{ transactional: boolean }>(
+      'SELECT transactional FROM millrace.outbox_progress WHERE cluster = $1 AND epoch = $2',
+      [],
+    )
+    return row.transactional
+  }
+
+  /** What Kafka's position says to the database's. @throws LeaseLost */
+  async checkPosition(position: KafkaPosition | null): Promise<PositionVerdict> {
+    return this.#one('SELECT problem, own FROM millrace.check_outbox_position($1, $2, $3, $4, $5)', [
+      ...valuesOf(position),
+    ])
+  }
+
+  /** Takes over what Kafka has committed. @throws LeaseLost */
+  async resume(position: KafkaPosition | null, goOn: boolean): Promise<ResumedPosition> {
+    const sql = 'SELECT * FROM millrace.resume_from_kafka($1, $2, $3, $4, $5, $6, $7)'
+    return this.#one(sql, [...valuesOf(position), position?.retried ?? [], goOn])
   }
 
   /** For whoever looks at millrace.outbox_status. Never throws. */
@@ -61,13 +105,24 @@ export class Progress {
 
   /** @throws LeaseLost */
   async #checked(sql: string, values: unknown[]): Promise<void> {
-    const [row] = await this.#shared.query<{ kept: boolean }>(sql, [
+    const { kept } = await this.#one<{ kept: boolean }>(sql, values)
+    if (!kept) throw new LeaseLost()
+  }
+
+  /** @throws LeaseLost where there is no row */
+  async #one<T extends object>(sql: string, values: unknown[]): Promise<T> {
+    const [row] = await this.#shared.query<T & Record<string, unknown>>(sql, [
       this.#cluster,
       this.#lease.epoch,
       ...values,
     ])
-    if (!row?.kept) throw new LeaseLost()
+    if (!row) throw new LeaseLost()
+    return row
   }
+}
+
+function valuesOf(position: KafkaPosition | null): unknown[] {
+  return [position?.number ?? null, position?.token ?? null, position?.id ?? null]
 }
 
 function columnsOf(parked: Parked[]): unknown[] {

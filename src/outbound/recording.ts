@@ -36,6 +36,10 @@ export class Recording {
     return this.#last
   }
 
+  get hasFailed(): boolean {
+    return this.#failure !== null
+  }
+
   /** @throws what writing met */
   check(): void {
     if (this.#failure) throw this.#failure.error

@@ -9,6 +9,7 @@ import { databaseOutage, type Outages } from '../pipeline/outage.ts'
 import type { Session } from '../postgres/session.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
+import type { Delivery } from './delivery.ts'
 import { Lease, LeaseLost } from './lease.ts'
 import { Term } from './term.ts'
 
@@ -33,14 +34,14 @@ export class Relay {
   #stop = new AbortController()
   #running: Promise<void> | null = null
   #installation = ''
-  #clusters: string[] = []
+  #clusters = new Map<string, Delivery>()
 
   constructor(parts: RelayParts) {
     this.#parts = parts
   }
 
-  /** @param clusters that there are */
-  keep(installation: string, clusters: string[]): void {
+  /** @param clusters that there are, and how what is sent to each is delivered */
+  keep(installation: string, clusters: Map<string, Delivery>): void {
     this.#installation = installation
     this.#clusters = clusters
     this.#running ??= this.#run(this.#stop.signal)

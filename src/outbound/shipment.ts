@@ -50,6 +50,11 @@ export class Shipment {
     return this.#open.lastId
   }
 
+  /** Of the last row, whether anything came of it or not. null: there is none. */
+  get lastAddedId(): bigint | null {
+    return this.#open.lastAddedId
+  }
+
   /** @returns its ticket */
   add({ bytes, xidAt, idAt, partition }: OutboxRow): number {
     return this.#open.add(bytes, xidAt, idAt, partition !== null)

@@ -2,9 +2,11 @@
 // nothing is produced it sleeps: writers see that and wake it. While something is, it looks again by itself, and nobody
 // notifies.
 
+import { isMillraceError } from '../errors.ts'
 import { failpoint } from '../failpoint.ts'
 import type { Bell } from '../pipeline/bell.ts'
 import { type Batch, ClusterRelay } from './cluster-relay.ts'
+import type { Delivery } from './delivery.ts'
 import { type Lease, LeaseLost } from './lease.ts'
 import type { RelayParts } from './relay.ts'
 
@@ -31,6 +33,8 @@ interface Running {
   work: Promise<void> | null
   /** The batch in hand is sent, which is not stored yet. */
   finished: boolean
+  /** It can do nothing more. */
+  broken: boolean
   /** performance.now() of its last batch. */
   begunAt: number
 }
@@ -54,7 +58,7 @@ export class Term {
   }
 
   /** Looks once at what is new for each cluster, and waits for a while that suits. */
-  async step(clusters: string[]): Promise<void> {
+  async step(clusters: Map<string, Delivery>): Promise<void> {
     if (this.#failure) throw this.#failure
     await this.#keep(clusters)
     let news = false
@@ -79,34 +83,42 @@ export class Term {
     await Promise.all(all.map(({ work }) => work))
   }
 
-  /** A cluster whose brokers are others now begins anew after what is in hand. */
-  async #keep(clusters: string[]): Promise<void> {
+  /** A cluster whose brokers or delivery are others now begins anew after what is in hand. */
+  async #keep(clusters: Map<string, Delivery>): Promise<void> {
     const { accessOf } = this.#parts
     for (const [cluster, running] of this.#running) {
-      const brokers = clusters.includes(cluster) ? accessOf(cluster)?.brokers.join(' ') : undefined
-      if (brokers === running.relay.access.brokers.join(' ')) continue
+      const { access, delivery } = running.relay
+      const brokers = accessOf(cluster)?.brokers.join(' ')
+      const same = clusters.get(cluster) === delivery && brokers === access.brokers.join(' ')
+      if (same && !running.broken) continue
       await running.relay.end()
-      await running.relay.close()
       await running.work
+      if (running.finished) await this.#next(running)
+      await running.relay.close()
       this.#running.delete(cluster)
     }
-    for (const cluster of clusters) {
+    for (const [cluster, delivery] of clusters) {
       const access = this.#running.has(cluster) ? null : accessOf(cluster)
       if (!access) continue
       await this.#lease.session.query('SELECT millrace.begin_relay($1)', [this.#lease.epoch])
       const relay = new ClusterRelay({
         ...this.#parts,
         access,
+        delivery,
         lease: this.#lease,
         installation: this.#installation,
       })
-      this.#running.set(cluster, { relay, work: null, finished: false, begunAt: 0 })
+      this.#running.set(cluster, { relay, work: null, finished: false, broken: false, begunAt: 0 })
     }
   }
 
   /** @returns whether there is something to do */
   async #look(running: Running): Promise<boolean> {
-    if (running.work) return false
+    if (running.work || running.broken) return false
+    if (!running.relay.begun) {
+      this.#work(running, () => running.relay.begin())
+      return false
+    }
     if (performance.now() - running.begunAt < batchInterval) return true
     const batch = await this.#next(running)
     if (batch) {
@@ -116,7 +128,6 @@ export class Term {
       })
       return true
     }
-    await running.relay.load()
     if (running.relay.retryIsDue) this.#work(running, () => running.relay.retry())
     return running.work !== null
   }
@@ -125,10 +136,13 @@ export class Term {
     const { name } = relay.access
     const { session, epoch } = this.#lease
     if (finished) failpoint('outbound.before-record')
-    const [row] = await session.query<Batch>(
-      'SELECT sent, batch, last_id, segments FROM millrace.next_outbox_batch($1, $2, $3)',
-      [name, epoch, finished],
-    )
+    const [row] = await session.query<Batch>('SELECT * FROM millrace.next_outbox_batch($1, $2, $3, $4, $5)', [
+      name,
+      epoch,
+      finished,
+      relay.delivery === 'exactly_once',
+      finished ? relay.committedId : null,
+    ])
     if (!row) throw new LeaseLost()
     const running = this.#running.get(name)
     if (running) running.finished = false
@@ -139,7 +153,12 @@ export class Term {
   #work(running: Running, work: () => Promise<void>): void {
     running.work = work()
       .catch((error) => {
-        this.#failure ??= error
+        if (!isMillraceError(error, 'transaction-lost')) {
+          this.#failure ??= error
+          return
+        }
+        this.#parts.log.warn({ err: error }, 'a Kafka transaction was given up; beginning anew')
+        running.broken = true
       })
       .finally(() => {
         running.work = null

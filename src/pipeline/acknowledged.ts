@@ -66,6 +66,11 @@ export class Acknowledged {
     return this.#first
   }
 
+  /** The id of the last one that was added, acknowledged or not; null: none. */
+  get lastAddedId(): bigint | null {
+    return this.#next === 0 ? null : this.id(this.#next - 1)
+  }
+
   /** The id of the last one of these; null: none. */
   get lastId(): bigint | null {
     return this.#first === 0 ? null : this.id(this.#first - 1)

@@ -23,7 +23,7 @@ for (const compression of compressions) {
       fc.asyncProperty(fc.array(record, { minLength: 1, maxLength: 30 }), async (records) => {
         const batch = new BatchWriter(64)
         for (const [i, one] of records.entries()) batch.append(one, i)
-        const sender = { producerId: 2n ** 40n, epoch: 3, sequence: 2 ** 31 - 5 }
+        const sender = { producerId: 2n ** 40n, epoch: 3, transactional: false, sequence: 2 ** 31 - 5 }
         // asked for twice, as for a repetition
         await batch.encode(sender, compression)
         const written = await batch.encode(sender, compression)
@@ -64,14 +64,14 @@ const small = (value: string): OutgoingRecord => ({
 
 test('a batch that was sent keeps its number when it is sent again, and one that was refused gives it up', () => {
   const queue = new PartitionQueue('t', 0)
-  const identity = { producerId: 7n, epoch: 0 }
+  const identity = { producerId: 7n, epoch: 0, transactional: false }
   for (const [i, value] of ['a1', 'b1', 'a2'].entries()) queue.append(small(value), i, 1, 0)
   const first = queue.take()
   assert.equal(queue.number(first, identity).sequence, 0)
   queue.again(0)
   assert.equal(queue.readyAt(0), 0)
   assert.equal(queue.take(), first, 'the same one is the next')
-  assert.equal(queue.number(first, { producerId: 8n, epoch: 0 }).producerId, 7n)
+  assert.equal(queue.number(first, { producerId: 8n, epoch: 0, transactional: false }).producerId, 7n)
   queue.split()
   const sifted = queue.sift(({ key }) => String(key) === 'a')
   assert.deepEqual(sifted.tickets, [2], 'what is behind it is taken out')
@@ -86,7 +86,7 @@ test('a batch that is refused is halved in its order, before what is behind it',
   const queue = new PartitionQueue('t', 0)
   for (const [i, value] of ['a1', 'a2', 'a3'].entries()) queue.append(small(value), i, 1000, 0)
   const whole = queue.take()
-  queue.number(whole, { producerId: 7n, epoch: 0 })
+  queue.number(whole, { producerId: 7n, epoch: 0, transactional: false })
   queue.append(small('a4'), 3, 1000, 0)
   queue.split()
   const order: number[] = []

@@ -37,6 +37,24 @@ CREATE TABLE millrace.identity_history (
 COMMENT ON TABLE millrace.identity_history IS
   'Each time the identity of this database was recorded: installed, found (by a daemon, such as a new timeline after a failover), moved or clone (by millrace adopt).';
 
+-- A row knows which transaction wrote it, and a dump does not: where the two differ, all of this was loaded from a dump, and
+-- transaction ids that are stored in it are of another life. Every copy of the files, pg_upgrade's too, keeps both.
+CREATE TABLE millrace.life (
+  singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  written_by bigint NOT NULL
+);
+COMMENT ON TABLE millrace.life IS 'The transaction that wrote this row, in 32 bits: another one, if it was loaded from a dump.';
+INSERT INTO millrace.life (written_by) VALUES (0);
+UPDATE millrace.life SET written_by = xmin::text::bigint;
+
+CREATE FUNCTION millrace.is_loaded() RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT l.xmin::text::bigint <> l.written_by FROM millrace.life AS l
+$$;
+COMMENT ON FUNCTION millrace.is_loaded() IS 'Whether this database was loaded from a dump and not adopted since.';
+
 -- What tells this database from others. What a provider does not show is NULL, and so is the timeline of a standby.
 -- The timeline is that of the WAL being written: the control file names the new one only at the next checkpoint.
 CREATE FUNCTION millrace.identity(
@@ -75,7 +93,8 @@ AS $$
       CASE WHEN i.database <> f.database THEN format('the database was called %I and is called %I', i.database, f.database) END,
       CASE WHEN i.database_oid <> f.database_oid THEN
         format('the database had the oid %s and has %s', i.database_oid, f.database_oid)
-      END), '')
+      END,
+      CASE WHEN millrace.is_loaded() THEN 'it was loaded from a dump' END), '')
   FROM millrace.installation AS i, millrace.identity() AS f
 $$;
 COMMENT ON FUNCTION millrace.identity_difference() IS
@@ -119,6 +138,9 @@ BEGIN
       UPDATE millrace.consumer SET wanted = 'stopped' WHERE wanted <> 'stopped';
     END IF;
   END IF;
+  PERFORM millrace.adopt_outbox(is_clone);
+  UPDATE millrace.life SET written_by = 0;
+  UPDATE millrace.life SET written_by = xmin::text::bigint;
   PERFORM millrace.record_identity(CASE WHEN is_clone THEN 'clone' ELSE 'moved' END);
   -- Daemons of the database that this one was copied from.
   DELETE FROM millrace.daemon AS d WHERE NOT EXISTS (
@@ -174,3 +196,4 @@ GRANT USAGE ON SCHEMA millrace TO PUBLIC;
 GRANT SELECT ON millrace.migration TO PUBLIC;
 -- Whether the database is the one that it was, everybody may know.
 GRANT SELECT (system_identifier, timeline, database, database_oid) ON millrace.installation TO PUBLIC;
+GRANT SELECT ON millrace.life TO PUBLIC;

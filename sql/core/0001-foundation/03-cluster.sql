@@ -2,9 +2,14 @@
 
 CREATE TABLE millrace.cluster (
   name text PRIMARY KEY,
-  created_at timestamptz NOT NULL DEFAULT now()
+  created_at timestamptz NOT NULL DEFAULT now(),
+  delivery text NOT NULL DEFAULT 'at_least_once',
+  unsent text
 );
 COMMENT ON TABLE millrace.cluster IS 'Kafka clusters.';
+COMMENT ON COLUMN millrace.cluster.delivery IS 'Of messages that are sent: at_least_once, or exactly_once (in Kafka transactions).';
+COMMENT ON COLUMN millrace.cluster.unsent IS
+  'Where Kafka and this database disagree about how far the outbox is sent: send what the database holds for unsent, or skip it. NULL: the daemon waits until somebody says.';
 INSERT INTO millrace.cluster (name) VALUES ('default');
 
 CREATE TABLE millrace.broker (
@@ -66,6 +71,10 @@ BEGIN
   END IF;
   IF NEW.name IS NULL OR NEW.name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
     PERFORM millrace.refuse('cluster-invalid', format('%L cannot be the name of a cluster', left(NEW.name, 64)));
+  ELSIF NEW.delivery IN ('at_least_once', 'exactly_once') IS NOT TRUE THEN
+    PERFORM millrace.refuse('delivery-invalid', format('there is no delivery %L', left(NEW.delivery, 64)));
+  ELSIF NEW.unsent NOT IN ('send', 'skip') THEN
+    PERFORM millrace.refuse('unsent-invalid', format('unsent messages cannot be treated as %L', left(NEW.unsent, 64)));
   END IF;
   RETURN NEW;
 END
@@ -105,5 +114,5 @@ CREATE POLICY read ON millrace.cluster FOR SELECT USING (true);
 CREATE POLICY read ON millrace.broker FOR SELECT USING (true);
 CREATE POLICY administer ON millrace.cluster USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
 CREATE POLICY administer ON millrace.broker USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
-GRANT SELECT, INSERT (name) ON millrace.cluster TO PUBLIC;
+GRANT SELECT, INSERT (name, delivery), UPDATE (delivery, unsent) ON millrace.cluster TO PUBLIC;
 GRANT SELECT, INSERT ON millrace.broker TO PUBLIC;

@@ -24,7 +24,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION millrace.add_cluster(name text, brokers text[]) RETURNS void
+CREATE FUNCTION millrace.add_cluster(name text, brokers text[], delivery text DEFAULT 'at_least_once') RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -40,21 +40,72 @@ BEGIN
   IF coalesce(cardinality(brokers), 0) = 0 THEN
     PERFORM millrace.refuse('broker-invalid', 'a cluster needs at least one broker');
   END IF;
-  INSERT INTO millrace.cluster (name) VALUES (add_cluster.name) ON CONFLICT DO NOTHING;
+  INSERT INTO millrace.cluster (name, delivery) VALUES (add_cluster.name, add_cluster.delivery)
+  ON CONFLICT ON CONSTRAINT cluster_pkey DO UPDATE SET delivery = excluded.delivery;
   FOREACH host IN ARRAY brokers LOOP
     PERFORM millrace.add_broker(btrim(host), name);
   END LOOP;
 END
 $$;
-COMMENT ON FUNCTION millrace.add_cluster(text, text[]) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
+COMMENT ON FUNCTION millrace.add_cluster(text, text[], text) IS 'Adds a Kafka cluster with its brokers, host or host:port. For administrators.';
 
-CREATE FUNCTION millrace.add_cluster(name text, brokers text) RETURNS void
+CREATE FUNCTION millrace.add_cluster(name text, brokers text, delivery text DEFAULT 'at_least_once') RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT millrace.add_cluster(name, string_to_array(brokers, ','))
+  SELECT millrace.add_cluster(name, string_to_array(brokers, ','), delivery)
 $$;
-COMMENT ON FUNCTION millrace.add_cluster(text, text) IS 'Adds a Kafka cluster with its brokers, separated by commas. For administrators.';
+COMMENT ON FUNCTION millrace.add_cluster(text, text, text) IS 'Adds a Kafka cluster with its brokers, separated by commas. For administrators.';
+
+CREATE FUNCTION millrace.alter_cluster(name text, delivery text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF alter_cluster.delivery IS NULL THEN
+    PERFORM millrace.refuse('delivery-invalid', 'a cluster needs a delivery');
+  END IF;
+  PERFORM millrace.change_cluster(name, 'change', alter_cluster.delivery, NULL);
+END
+$$;
+COMMENT ON FUNCTION millrace.alter_cluster(text, text) IS
+  'How messages are sent to the cluster from now on: at_least_once or exactly_once. For administrators.';
+
+CREATE FUNCTION millrace.resume_outbox(cluster text, unsent text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF resume_outbox.unsent IS NULL THEN
+    PERFORM millrace.refuse('unsent-invalid', 'it has to be said what happens to unsent messages');
+  ELSIF millrace.is_admin() AND NOT EXISTS (
+    SELECT FROM millrace.outbox_status AS s WHERE s.cluster = resume_outbox.cluster AND s.error_code LIKE 'outbox-position-%'
+  ) THEN
+    PERFORM millrace.refuse('outbox-not-stopped', format('the outbox of cluster %L is not stopped', left(cluster, 64)));
+  END IF;
+  PERFORM millrace.change_cluster(cluster, 'resume the outbox of', NULL, resume_outbox.unsent);
+END
+$$;
+COMMENT ON FUNCTION millrace.resume_outbox(text, text) IS
+  'Where Kafka and this database disagree about how far the outbox is sent: whether what the database holds for unsent is sent (send) or counts as sent (skip). For administrators.';
+
+CREATE FUNCTION millrace.change_cluster(name text, what text, delivery text, unsent text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required', format('role %I may not %s clusters', current_user, what));
+  END IF;
+  UPDATE millrace.cluster AS c
+  SET delivery = coalesce(change_cluster.delivery, c.delivery), unsent = coalesce(change_cluster.unsent, c.unsent)
+  WHERE c.name = change_cluster.name;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(name, 64)));
+  END IF;
+  PERFORM pg_notify('millrace', '');
+END
+$$;
 
 CREATE FUNCTION millrace.drop_cluster(name text) RETURNS void
 LANGUAGE plpgsql

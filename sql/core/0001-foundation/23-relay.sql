@@ -50,11 +50,23 @@ CREATE TABLE millrace.outbox_progress (
   sent pg_snapshot NOT NULL DEFAULT '1:1:',
   batch pg_snapshot,
   last_id bigint NOT NULL DEFAULT 0,
+  ids_until bigint NOT NULL DEFAULT 0,
+  number bigint NOT NULL DEFAULT 0,
+  token uuid,
+  kafka_number bigint,
+  kafka_id bigint,
+  transactional boolean NOT NULL DEFAULT false,
   error_code text,
   error_message text,
   error_at timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE millrace.outbox_progress IS 'How much of the outbox is sent to each cluster. Written by the daemon.';
+COMMENT ON COLUMN millrace.outbox_progress.ids_until IS 'No row that the last of the two snapshots sees has a higher id.';
+COMMENT ON COLUMN millrace.outbox_progress.number IS 'Of the batch, or of the last one.';
+COMMENT ON COLUMN millrace.outbox_progress.token IS 'Of the batch, or of the last one: no other batch of any database has it.';
+COMMENT ON COLUMN millrace.outbox_progress.kafka_number IS 'Exactly once: the batch up to which Kafka has committed, as far as this is known here.';
+COMMENT ON COLUMN millrace.outbox_progress.kafka_id IS 'Exactly once: the last id of that batch that Kafka has committed.';
+COMMENT ON COLUMN millrace.outbox_progress.transactional IS 'Whether the last messages were sent in Kafka transactions.';
 
 -- Messages that cannot be sent until somebody changes something, and those of the same key behind them. They are copies, so that
 -- the segments go on. whole_topic: every message of that topic waits.
@@ -138,8 +150,11 @@ $$;
 -- What a batch's snapshot sees must be flushed before it is sent, also of writers that do not wait for it themselves: else a
 -- crash could take back what was sent. Where the WAL is not flushed that far, the batch is committed with
 -- synchronous_commit on, which waits until it is; so it is, too, where standbys have to have it.
-CREATE FUNCTION millrace.next_outbox_batch(cluster text, epoch bigint, finished boolean)
-RETURNS TABLE (sent text, batch text, last_id bigint, segments integer[])
+-- kafka_id: the id up to which Kafka has committed the batch that is finished. Exactly once: before the first message of a
+-- batch is sent, its number is stored for good, since Kafka will keep it.
+CREATE FUNCTION millrace.next_outbox_batch(
+  cluster text, epoch bigint, finished boolean, exactly_once boolean DEFAULT false, kafka_id bigint DEFAULT NULL
+) RETURNS TABLE (sent text, batch text, last_id bigint, segments integer[], number bigint, token uuid)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -154,26 +169,36 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   ELSIF progress.batch IS NOT NULL AND NOT finished THEN
-    RETURN QUERY SELECT progress.sent::text, progress.batch::text, progress.last_id, '{0,1,2,3}'::integer[];
+    RETURN QUERY SELECT progress.sent::text, progress.batch::text, progress.last_id, '{0,1,2,3}'::integer[],
+      progress.number, progress.token;
     RETURN;
   END IF;
   seen := coalesce(progress.batch, progress.sent);
   IF cardinality(millrace.outbox_news(next_outbox_batch.cluster, seen)) > 0 THEN
     -- whatever the statement's snapshot sees has its commit in the WAL before the end of it now
     SELECT pg_current_snapshot(), pg_current_wal_insert_lsn() INTO fresh, seen_until;
-    IF pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
+    IF exactly_once OR pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
       PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     -- looked again for the segments: the batch's snapshot is a later one
-    RETURN QUERY UPDATE millrace.outbox_progress AS p SET sent = seen, batch = fresh, last_id = 0
+    RETURN QUERY UPDATE millrace.outbox_progress AS p
+      SET sent = seen, batch = fresh, last_id = 0, ids_until = (SELECT i.last_value FROM millrace.outbox_id AS i),
+        number = p.number + 1,
+        token = CASE WHEN next_outbox_batch.exactly_once THEN gen_random_uuid() END,
+        kafka_number = CASE WHEN next_outbox_batch.kafka_id IS NULL THEN p.kafka_number ELSE p.number END,
+        kafka_id = coalesce(next_outbox_batch.kafka_id, p.kafka_id)
       WHERE p.cluster = next_outbox_batch.cluster AND p.epoch = next_outbox_batch.epoch
-      RETURNING p.sent::text, p.batch::text, p.last_id, millrace.outbox_news(next_outbox_batch.cluster, seen);
+      RETURNING p.sent::text, p.batch::text, p.last_id, millrace.outbox_news(next_outbox_batch.cluster, seen),
+        p.number, p.token;
   ELSIF progress.batch IS NOT NULL THEN
-    RETURN QUERY UPDATE millrace.outbox_progress AS p SET sent = seen, batch = NULL, last_id = 0
+    RETURN QUERY UPDATE millrace.outbox_progress AS p
+      SET sent = seen, batch = NULL, last_id = 0,
+        kafka_number = CASE WHEN next_outbox_batch.kafka_id IS NULL THEN p.kafka_number ELSE p.number END,
+        kafka_id = coalesce(next_outbox_batch.kafka_id, p.kafka_id)
       WHERE p.cluster = next_outbox_batch.cluster AND p.epoch = next_outbox_batch.epoch
-      RETURNING p.sent::text, p.batch::text, p.last_id, '{}'::integer[];
+      RETURNING p.sent::text, p.batch::text, p.last_id, '{}'::integer[], p.number, p.token;
   ELSE
-    RETURN QUERY SELECT progress.sent::text, NULL::text, 0::bigint, '{}'::integer[];
+    RETURN QUERY SELECT progress.sent::text, NULL::text, 0::bigint, '{}'::integer[], progress.number, progress.token;
   END IF;
 END
 $$;
@@ -183,7 +208,8 @@ CREATE FUNCTION millrace.advance_outbox(cluster text, epoch bigint) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-  UPDATE millrace.outbox_progress AS p SET sent = pg_current_snapshot()
+  UPDATE millrace.outbox_progress AS p
+  SET sent = pg_current_snapshot(), ids_until = (SELECT i.last_value FROM millrace.outbox_id AS i)
   WHERE p.cluster = advance_outbox.cluster AND p.epoch = advance_outbox.epoch AND p.batch IS NULL
     AND EXISTS (SELECT FROM millrace.outbox AS o WHERE o.xid >= pg_snapshot_xmax(p.sent))
     AND millrace.outbox_news(p.cluster, p.sent) = '{}'
@@ -191,14 +217,23 @@ $$;
 
 -- Up to last_id the batch in hand is sent, or waits: what waits from now on is copied here in the same transaction.
 -- false: the lease is another's. The arrays are of one length.
+-- Exactly once, it is told in two steps: what waits, for good, before the Kafka transaction that passes it commits (last_id is
+-- NULL); and after that the position, up to which Kafka then has it (in_kafka).
 CREATE FUNCTION millrace.record_outbox(
-  cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], codes text[], messages text[]
+  cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], codes text[], messages text[],
+  in_kafka boolean DEFAULT false
 ) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  UPDATE millrace.outbox_progress AS p SET last_id = record_outbox.last_id
+  IF last_id IS NULL THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  UPDATE millrace.outbox_progress AS p
+  SET last_id = coalesce(record_outbox.last_id, p.last_id),
+    kafka_number = CASE WHEN in_kafka THEN p.number ELSE p.kafka_number END,
+    kafka_id = CASE WHEN in_kafka THEN record_outbox.last_id ELSE p.kafka_id END
   WHERE p.cluster = record_outbox.cluster AND p.epoch = record_outbox.epoch;
   IF NOT FOUND THEN
     RETURN false;
@@ -218,13 +253,18 @@ END
 $$;
 
 -- Of messages that wait, those that were sent go, and the others are told apart. false: the lease is another's.
+-- Exactly once, that is stored for good before the next Kafka transaction: Kafka keeps the ids of the last one alone.
 CREATE FUNCTION millrace.record_waiting(
-  cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], codes text[], messages text[]
+  cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], codes text[], messages text[],
+  exactly_once boolean DEFAULT false
 ) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  IF exactly_once THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
   PERFORM FROM millrace.outbox_progress AS p
   WHERE p.cluster = record_waiting.cluster AND p.epoch = record_waiting.epoch FOR NO KEY UPDATE;
   IF NOT FOUND THEN
@@ -336,7 +376,8 @@ SELECT
   p.error_message,
   p.error_at,
   l.daemon,
-  l.renewed_at
+  l.renewed_at,
+  c.delivery
 FROM millrace.cluster AS c
 LEFT JOIN millrace.outbox_progress AS p ON p.cluster = c.name
 LEFT JOIN millrace.lease AS l ON l.name = 'outbox'

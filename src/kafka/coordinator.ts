@@ -1,0 +1,163 @@
+// The broker that keeps a sender's transactions. It is looked for when it is needed, again when it has moved, and asked
+// until it answers: each of these questions may be asked twice, with one outcome.
+
+import { setTimeout } from 'node:timers/promises'
+import { type Connection, findCoordinatorV3 } from '@platformatic/kafka'
+import { MillraceError } from '../errors.ts'
+import { Backoff } from '../pipeline/backoff.ts'
+import { type ClusterAccess, hasProtocolError, kafkaError, reasonOf } from './access.ts'
+import { ResponsePool } from './response-pool.ts'
+import { Wire } from './wire.ts'
+
+export interface CoordinatorEvents {
+  /** Whether anything may be asked now. */
+  maySend(): boolean
+  /** Something is wrong that may pass. null: it has passed. */
+  trouble(error: MillraceError | null): void
+}
+
+/** Elsewhere now, or not there yet. */
+const moved = ['COORDINATOR_LOAD_IN_PROGRESS', 'COORDINATOR_NOT_AVAILABLE', 'NOT_COORDINATOR']
+
+/** The former transaction is not quite over: the usual answer right after a commit, so it is asked again at once. */
+const notOver = ['CONCURRENT_TRANSACTIONS']
+
+/** Nothing more can be done in this transaction, or by this sender. */
+const over = [
+  'INVALID_PRODUCER_EPOCH',
+  'PRODUCER_FENCED',
+  'INVALID_TXN_STATE',
+  'INVALID_PRODUCER_ID_MAPPING',
+  'UNKNOWN_PRODUCER_ID',
+  'TRANSACTION_ABORTABLE',
+]
+
+const notAllowed = ['TRANSACTIONAL_ID_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED']
+
+const byTransactionalId = 1
+
+/** Milliseconds. */
+const shortestPause = 1
+const longestShortPause = 20
+
+/** Bytes; what a coordinator answers is small. */
+const largestResponse = 1024 * 1024
+
+export class Coordinator {
+  readonly #access: ClusterAccess
+  readonly #transactionalId: string
+  readonly #events: CoordinatorEvents
+  readonly #backoff: Backoff
+  #wire: Promise<Wire> | null = null
+  #closed = false
+
+  /** @param retry milliseconds */
+  constructor(
+    access: ClusterAccess,
+    transactionalId: string,
+    retry: { min: number; max: number },
+    events: CoordinatorEvents,
+  ) {
+    this.#access = access
+    this.#transactionalId = transactionalId
+    this.#events = events
+    this.#backoff = new Backoff(retry.min, retry.max)
+  }
+
+  /** @throws MillraceError transaction-lost; Error when it was closed; of the question what is not Kafka's general */
+  async ask<T>(question: (connection: Connection) => Promise<T>): Promise<T> {
+    for (let pause = shortestPause; ; ) {
+      if (this.#closed) throw new Error('the producer is closed')
+      try {
+        if (!this.#events.maySend()) throw new MillraceError('lease-expired')
+        this.#wire ??= this.#find()
+        const answer = await question((await this.#wire).asConnection)
+        this.#backoff.reset()
+        this.#events.trouble(null)
+        return answer
+      } catch (error) {
+        if (hasProtocolError(error, ...over)) throw this.#lost(error)
+        if (hasProtocolError(error, ...notOver)) {
+          await setTimeout(pause)
+          pause = Math.min(longestShortPause, 2 * pause)
+          continue
+        }
+        if (error instanceof RefusedTopics) throw error
+        this.#drop()
+        if (!this.#closed && !hasProtocolError(error, ...moved)) this.#tell(error)
+        await setTimeout(this.#backoff.next())
+      }
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#drop()
+  }
+
+  #tell(error: unknown): void {
+    const known = hasProtocolError(error, ...notAllowed)
+      ? new MillraceError('transaction-refused', {
+          id: this.#transactionalId,
+          cluster: this.#access.name,
+          cause: error,
+        })
+      : kafkaError(error, this.#access)
+    if (known.code !== 'lease-expired') this.#events.trouble(known)
+  }
+
+  #lost(cause: unknown): MillraceError {
+    return new MillraceError('transaction-lost', {
+      cluster: this.#access.name,
+      reason: reasonOf(cause),
+      cause,
+    })
+  }
+
+  #drop(): void {
+    void this.#wire?.then((wire) => wire.close()).catch(() => {})
+    this.#wire = null
+  }
+
+  /** Any broker knows where it is. */
+  async #find(): Promise<Wire> {
+    let failure: unknown = null
+    for (const broker of this.#access.brokers) {
+      let wire: Wire | null = null
+      try {
+        wire = await this.#connect(addressOf(broker))
+        const { coordinators } = await findCoordinatorV3.api.async(wire.asConnection, byTransactionalId, [
+          this.#transactionalId,
+        ])
+        const [found] = coordinators
+        if (!found) throw new Error('the broker named no coordinator')
+        return await this.#connect({ host: found.host, port: found.port })
+      } catch (error) {
+        failure = error
+      } finally {
+        wire?.close()
+      }
+    }
+    throw failure
+  }
+
+  #connect(address: { host: string; port: number }): Promise<Wire> {
+    return Wire.open(this.#access, new ResponsePool(0, largestResponse), address)
+  }
+}
+
+/** The transaction goes on; these topics cannot be part of it. */
+export class RefusedTopics extends Error {
+  /** Kafka's error codes. */
+  readonly codes: Map<string, number>
+
+  constructor(codes: Map<string, number>) {
+    super('topics cannot be written to')
+    this.codes = codes
+  }
+}
+
+function addressOf(broker: string): { host: string; port: number } {
+  const colon = broker.lastIndexOf(':')
+  return { host: broker.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(broker.slice(colon + 1)) }
+}

@@ -1,0 +1,177 @@
+// A compacted topic with one partition and one key, whose last record is a position (as KIP-618 keeps them for Connect).
+// It is written in the transactions that it is the position of, and read before the first of them.
+
+import { setTimeout } from 'node:timers/promises'
+import { Admin, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
+import { isMillraceError } from '../errors.ts'
+import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError } from './access.ts'
+import { committedBatches } from './committed.ts'
+import { decompress } from './compression.ts'
+import { openFetchConnection } from './connect.ts'
+import { fetch } from './fetch.ts'
+import { readRecordBatches } from './record-batch.ts'
+import { ResponsePool } from './response-pool.ts'
+import type { Topic } from './topic.ts'
+import { TopicDirectory } from './topic-directory.ts'
+import { WalkedRecord } from './walked-record.ts'
+
+/** Offsets before the end among which the last record is looked for first; then further back. */
+const nearEnd = 64n
+
+/** Bytes. */
+const fetchSize = 1024 * 1024
+const largestResponse = 128 * 1024 * 1024
+
+export class PositionTopic {
+  readonly name: string
+  readonly #access: ClusterAccess
+
+  constructor(access: ClusterAccess, name: string) {
+    this.#access = access
+    this.name = name
+  }
+
+  /**
+   * The value of the last record that is committed. null: there is none, or no topic.
+   * @throws MillraceError kafka-unreachable, broker-authentication, topic-not-writable
+   */
+  async last(): Promise<Buffer | null> {
+    const directory = new TopicDirectory(this.#access)
+    try {
+      const topic = await directory.lookUp(this.name)
+      const { start, end } = await this.#bounds()
+      for (let step = nearEnd; start < end; step *= 4n) {
+        const from = end - step > start ? end - step : start
+        const value = await this.#lastWithin(topic, from, end)
+        if (value !== null || from === start) return value
+      }
+      return null
+    } catch (error) {
+      if (isMillraceError(error, 'topic-missing')) return null
+      throw error
+    } finally {
+      await directory.close()
+    }
+  }
+
+  /** Makes sure that there is the topic. @throws MillraceError topic-missing, kafka-unreachable, ... */
+  async create(): Promise<void> {
+    if (await this.#exists()) return
+    await this.#administer(async (admin) => {
+      try {
+        await admin.createTopics({
+          topics: [this.name],
+          partitions: 1,
+          configs: [
+            { name: 'cleanup.policy', value: 'compact' },
+            { name: 'segment.bytes', value: String(16 * 1024 * 1024) },
+          ],
+        })
+      } catch (error) {
+        if (!hasProtocolError(error, 'TOPIC_ALREADY_EXISTS')) throw error
+      }
+    })
+    // brokers hear of it one after the other
+    for (let attempt = 0; attempt < 20 && !(await this.#exists()); attempt++) await setTimeout(attempt * 10)
+  }
+
+  async #exists(): Promise<boolean> {
+    const directory = new TopicDirectory(this.#access)
+    try {
+      const { partitions } = await directory.lookUp(this.name)
+      return partitions.every(({ leader }) => leader >= 0)
+    } catch (error) {
+      if (isMillraceError(error, 'topic-missing')) return false
+      throw error
+    } finally {
+      await directory.close()
+    }
+  }
+
+  async #bounds(): Promise<{ start: bigint; end: bigint }> {
+    return this.#administer(async (admin) => {
+      const offset = async (timestamp: bigint) => {
+        const [listed] = await admin.listOffsets({
+          topics: [{ name: this.name, partitions: [{ partitionIndex: 0, timestamp }] }],
+          isolationLevel: FetchIsolationLevels.READ_COMMITTED,
+        })
+        return listed?.partitions[0]?.offset ?? 0n
+      }
+      return {
+        start: await offset(ListOffsetTimestamps.EARLIEST),
+        end: await offset(ListOffsetTimestamps.LATEST),
+      }
+    })
+  }
+
+  async #lastWithin(topic: Topic, from: bigint, end: bigint): Promise<Buffer | null> {
+    const leader = topic.partitions[0]?.leader ?? -1
+    const address = topic.brokers.get(leader)
+    if (!address) throw kafkaError(new Error(`topic ${this.name} has no leader`), this.#access)
+    const { wire, version } = await openFetchConnection(
+      this.#access,
+      new ResponsePool(0, largestResponse),
+      address,
+    )
+    try {
+      let value: Buffer | null = null
+      for (let next = from; next < end; ) {
+        const { errorCode, partitions } = await fetch(wire, version, {
+          topic: this.name,
+          topicId: topic.id,
+          partitions: [
+            {
+              partition: 0,
+              offset: next,
+              currentLeaderEpoch: -1,
+              lastFetchedEpoch: -1,
+              maxBytes: fetchSize,
+            },
+          ],
+          maxWait: 100,
+          minBytes: 1,
+          maxBytes: fetchSize,
+        })
+        const part = partitions[0]
+        if (errorCode !== 0 || !part || part.errorCode !== 0)
+          throw new Error(`Kafka's error ${errorCode || part?.errorCode} when reading ${this.name}`)
+        const batches = readRecordBatches(part.records)
+        // compacted away up to the end
+        if (batches.length === 0) break
+        for (const batch of committedBatches(batches, part.aborted)) {
+          const where = { partition: 0, offset: batch.baseOffset }
+          const records = await decompress(batch.codec, batch.payload, fetchSize, where)
+          const record = new WalkedRecord(this.name, 0, batch)
+          for (let at = 0; at >= 0 && at < records.length; ) {
+            at = record.read(records, at)
+            if (at >= 0) value = record.value()
+          }
+        }
+        next = (batches.at(-1)?.lastOffset ?? next) + 1n
+      }
+      return value && Buffer.from(value)
+    } catch (error) {
+      throw kafkaError(error, this.#access)
+    } finally {
+      wire.close()
+    }
+  }
+
+  async #administer<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+    const admin = new Admin({
+      ...connectionOptions(this.#access),
+      clientId: this.#access.clientId,
+      bootstrapBrokers: this.#access.brokers,
+      autocreateTopics: false,
+      retries: 3,
+      retryDelay: 100,
+    })
+    try {
+      return await work(admin)
+    } catch (error) {
+      throw kafkaError(error, this.#access)
+    } finally {
+      await admin.close().catch(() => {})
+    }
+  }
+}

@@ -1,0 +1,142 @@
+// A sender's transactions, one after the other (KIP-98). Who begins under a name ends the transaction that whoever had it
+// before left open, and nothing of the former one is taken any more. A partition belongs to a transaction before
+// anything is sent there; what was sent counts when all of it does.
+
+import { addPartitionsToTxnV3, endTxnV3, initProducerIdV4 } from '@platformatic/kafka'
+import type { ClusterAccess } from './access.ts'
+import type { Identity } from './brokers.ts'
+import { Coordinator, type CoordinatorEvents, RefusedTopics } from './coordinator.ts'
+
+export interface TopicPartition {
+  topic: string
+  partition: number
+}
+
+/** ms after which Kafka ends a transaction of which it hears nothing. */
+const transactionTimeout = 60_000
+
+/** Kafka's error codes. */
+const notAttempted = 55
+const inProgress = 51
+
+export class Transactions {
+  readonly id: string
+  readonly #coordinator: Coordinator
+  readonly #included = new Set<string>()
+  #identity: Identity | null = null
+  /** Questions are asked one after the other. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  /** @param id of all who are to be one sender  @param retry milliseconds */
+  constructor(
+    access: ClusterAccess,
+    id: string,
+    retry: { min: number; max: number },
+    events: CoordinatorEvents,
+  ) {
+    this.id = id
+    this.#coordinator = new Coordinator(access, id, retry, events)
+  }
+
+  /** Whether anything is part of a transaction that has not ended. */
+  get isOpen(): boolean {
+    return this.#included.size > 0
+  }
+
+  /** Becomes the sender; what the former one did not commit is undone. @throws MillraceError transaction-lost */
+  async begin(): Promise<void> {
+    const { producerId, producerEpoch } = await this.#coordinator.ask((connection) =>
+      initProducerIdV4.api.async(connection, this.id, transactionTimeout, -1n, -1),
+    )
+    this.#included.clear()
+    this.#identity = { producerId, epoch: producerEpoch, transactional: true }
+  }
+
+  /**
+   * Makes the partitions part of the transaction.
+   * @returns whose batches are to be sent there  @throws MillraceError transaction-lost; RefusedTopics
+   */
+  include(places: TopicPartition[]): Promise<Identity> {
+    return this.#inTurn(async (identity) => {
+      const fresh = places.filter((place) => !this.#included.has(nameOf(place)))
+      if (fresh.length > 0) await this.#add(fresh, identity)
+      return identity
+    })
+  }
+
+  /** When what was sent counts. @throws MillraceError transaction-lost */
+  commit(): Promise<void> {
+    return this.#inTurn(async ({ producerId, epoch }) => {
+      if (!this.isOpen) return
+      await this.#coordinator.ask((connection) =>
+        endTxnV3.api.async(connection, this.id, producerId, epoch, true),
+      )
+      this.#included.clear()
+    })
+  }
+
+  close(): void {
+    this.#coordinator.close()
+  }
+
+  async #add(places: TopicPartition[], { producerId, epoch }: Identity): Promise<void> {
+    const topics = [...Map.groupBy(places, ({ topic }) => topic)].map(([name, parts]) => ({
+      name,
+      partitions: parts.map(({ partition }) => partition),
+    }))
+    const transaction = {
+      transactionalId: this.id,
+      producerId,
+      producerEpoch: epoch,
+      verifyOnly: false,
+      topics,
+    }
+    await this.#coordinator.ask(async (connection) => {
+      try {
+        await addPartitionsToTxnV3.api.async(connection, [transaction])
+      } catch (error) {
+        throw refusedTopics(error) ?? error
+      }
+    })
+    for (const place of places) this.#included.add(nameOf(place))
+  }
+
+  #inTurn<T>(work: (identity: Identity) => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(() => {
+      if (this.#identity === null) throw new Error('no transaction was begun')
+      return work(this.#identity)
+    })
+    this.#turn = turn.catch(() => {})
+    return turn
+  }
+}
+
+/** Errors of single topics, which say nothing about the transaction. */
+const topicErrors = [
+  3, // UNKNOWN_TOPIC_OR_PARTITION
+  17, // INVALID_TOPIC_EXCEPTION
+  29, // TOPIC_AUTHORIZATION_FAILED
+]
+
+interface AddedPartitions {
+  resultsByTransaction?: {
+    topicResults: { name: string; resultsByPartition: { partitionErrorCode: number }[] }[]
+  }[]
+}
+
+/** @returns null when it is another error */
+function refusedTopics(error: unknown): RefusedTopics | null {
+  const { response } = error as { response?: AddedPartitions }
+  const codes = new Map<string, number>()
+  for (const { name, resultsByPartition } of response?.resultsByTransaction?.[0]?.topicResults ?? []) {
+    for (const { partitionErrorCode } of resultsByPartition) {
+      if (topicErrors.includes(partitionErrorCode)) codes.set(name, partitionErrorCode)
+      else if (![0, notAttempted, inProgress].includes(partitionErrorCode)) return null
+    }
+  }
+  return codes.size > 0 ? new RefusedTopics(codes) : null
+}
+
+function nameOf({ topic, partition }: TopicPartition): string {
+  return `${topic}/${partition}`
+}

@@ -1,0 +1,198 @@
+// Sending exactly once when things die: what a reader with read_committed sees is what was committed in PostgreSQL, each
+// message once, and the keys in their order.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { eventually } from '../support/eventually.ts'
+import { deliver, exactDatabase, valuesOnce } from '../support/exact.ts'
+import { promptDaemon } from '../support/flow.ts'
+import { KeyWriters } from '../support/key-writer.ts'
+import { outboxStatus, promptRelay, untilSent } from '../support/sent.ts'
+import { kafkaFor, postgresFor } from '../support/servers.ts'
+import { adminOf, topicFor } from '../support/topic.ts'
+
+/** Nothing here is about time. */
+const patient = { deadline: 60_000 }
+
+const sends = 'this daemon sends the outbox'
+
+for (const failpoint of [
+  'outbound.after-fencing',
+  'outbound.after-resuming',
+  'outbound.after-batch',
+  'outbound.before-send',
+  'outbound.after-acknowledged',
+  'outbound.before-commit',
+  'outbound.after-commit',
+  'outbound.before-record',
+  'outbound.after-record',
+]) {
+  test(`F18 kill -9 at ${failpoint}: sent exactly once`, async (t) => {
+    const db = await exactDatabase(t)
+    const topic = await topicFor(t)
+    const writers = await KeyWriters.open(db, topic)
+    const atBeginning = failpoint === 'outbound.after-fencing' || failpoint === 'outbound.after-resuming'
+    for (const passage of atBeginning ? [1, 1] : [1, 4]) {
+      await writers.write(400)
+      const victim = await promptDaemon(t, db, {
+        env: {
+          ...promptRelay,
+          MILLRACE_OUTBOUND_BATCH_SIZE: '1kB',
+          MILLRACE_FAILPOINTS: `${failpoint}=crash@${passage}`,
+        },
+      })
+      let running = true
+      void victim.exited.then(() => (running = false))
+      // a later passage takes more batches
+      while (running) await writers.write(20)
+      assert.deepEqual(await victim.exited, { code: null, signal: 'SIGKILL' })
+    }
+    const survivor = await promptDaemon(t, db, { env: promptRelay })
+    await untilSent(db, patient)
+    assert.deepEqual(await survivor.stop(), { code: 0, signal: null })
+    const { repeated } = await writers.check(t)
+    assert.equal(repeated, 0)
+  })
+}
+
+for (const failpoint of ['outbound.before-send', 'outbound.after-acknowledged', 'outbound.before-commit']) {
+  test(`a daemon that is stopped at ${failpoint} and wakes after its successor has sent is fenced off`, async (t) => {
+    const db = await exactDatabase(t)
+    const topic = await topicFor(t)
+    const writers = await KeyWriters.open(db, topic)
+    await writers.write(400)
+    const zombie = await promptDaemon(t, db, {
+      env: {
+        ...promptRelay,
+        MILLRACE_FAILPOINTS: `${failpoint}=stop@2`,
+        MILLRACE_OUTBOUND_BATCH_SIZE: '1kB',
+      },
+    })
+    await zombie.waitForLog(sends)
+    await writers.write(200)
+    const successor = await promptDaemon(t, db, { env: promptRelay })
+    await successor.waitForLog(sends)
+    await writers.write(200)
+    await untilSent(db, patient)
+    zombie.kill('SIGCONT')
+    await writers.write(200)
+    await eventually('it has noticed', () => /taken the sending over|began|interrupted/.test(zombie.output()))
+    await writers.write(200)
+    await untilSent(db, patient)
+    for (const daemon of [zombie, successor]) assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+    assert.deepEqual(await writers.check(t), { repeated: 0 })
+  })
+}
+
+test('the broker is killed again and again: sent exactly once', async (t) => {
+  const kafka = await kafkaFor(t)
+  const db = await exactDatabase(t, { brokers: kafka.brokers })
+  const topic = await topicFor(t, { brokers: kafka.brokers })
+  const writers = await KeyWriters.open(db, topic)
+  const daemon = await promptDaemon(t, db, { env: { ...promptRelay, MILLRACE_OUTBOUND_BATCH_SIZE: '1kB' } })
+  await writers.write(400)
+  await untilSent(db, patient)
+  writers.start(2)
+  for (let round = 0; round < 2; round++) {
+    const before = await writers.count()
+    await eventually('more is written', async () => (await writers.count()) > before + 500)
+    await kafka.kill()
+    await eventually('the outage shows', async () => (await outboxStatus(db)).error_code !== null)
+    await kafka.start()
+    await eventually('it is over', async () => (await outboxStatus(db)).error_code === null, patient)
+  }
+  await writers.stop()
+  await untilSent(db, patient)
+  assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+  assert.deepEqual(await writers.check(t, kafka.brokers), { repeated: 0 })
+})
+
+test('PostgreSQL is killed again and again: sent exactly once', async (t) => {
+  const server = await postgresFor(t, { settings: { fsync: 'on', wal_writer_delay: '5s' } })
+  const db = await exactDatabase(t, { server })
+  const topic = await topicFor(t)
+  const writers = await KeyWriters.open(db, topic)
+  const daemon = await promptDaemon(t, db, { env: { ...promptRelay, MILLRACE_OUTBOUND_BATCH_SIZE: '1kB' } })
+  writers.start(3, 'SET synchronous_commit = off')
+  for (let round = 0; round < 3; round++) {
+    const before = await writers.count()
+    await eventually('more is written', async () => (await writers.count()) > before + 800)
+    await server.kill()
+    await server.start()
+    await eventually('they write again', () => writers.count())
+  }
+  await writers.stop()
+  await untilSent(db, patient)
+  assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+  assert.deepEqual(await writers.check(t), { repeated: 0 })
+})
+
+for (const failpoint of ['outbound.before-commit', 'outbound.after-commit']) {
+  test(`F19 kill -9 at ${failpoint}: what Kafka refuses waits, and is sent once when it is taken`, async (t) => {
+    const db = await exactDatabase(t)
+    const topic = await topicFor(t, { partitions: 1, config: { 'max.message.bytes': '20000' } })
+    const later = `${topic}-later`
+    await db.query(
+      `SELECT millrace.produce($1, 'a 0', 'a'), millrace.produce($1, repeat('x', 50000), 'a'), millrace.produce($1, 'a 2', 'a'),
+         millrace.produce($1, repeat('y', 50000)), millrace.produce($2, 'b 0', 'b'), millrace.produce($1, 'c 0', 'c')`,
+      [topic, later],
+    )
+    const crash = { ...promptRelay, MILLRACE_FAILPOINTS: `${failpoint}=crash` }
+    const first = await promptDaemon(t, db, { env: crash })
+    assert.equal((await first.exited).signal, 'SIGKILL')
+    // while it begins anew, and while what waits is tried again
+    const second = await promptDaemon(t, db, { env: promptRelay })
+    await untilSent(db, patient)
+    assert.equal((await outboxStatus(db)).waiting, '4')
+    await second.stop()
+    assert.deepEqual((await valuesOnce(t, topic)).sort(), ['a 0', 'c 0'])
+    await topicFor(t, { name: later, partitions: 2 })
+    await adminOf().incrementalAlterConfigs({
+      resources: [
+        {
+          resourceType: 2,
+          resourceName: topic,
+          configs: [{ name: 'max.message.bytes', configOperation: 0, value: '1000000' }],
+        },
+      ],
+    })
+    const third = await promptDaemon(t, db, { env: crash })
+    assert.equal((await third.exited).signal, 'SIGKILL')
+    await promptDaemon(t, db, { env: promptRelay })
+    await eventually('nothing waits', async () => (await outboxStatus(db)).waiting === '0', patient)
+    const values = (await valuesOnce(t, topic)).map((value) => value!.slice(0, 3))
+    assert.deepEqual(values.toSorted(), ['a 0', 'a 2', 'c 0', 'xxx', 'yyy'])
+    assert.deepEqual(
+      values.filter((value) => /^[ax]/.test(value)),
+      ['a 0', 'xxx', 'a 2'],
+    )
+    assert.deepEqual(await valuesOnce(t, later), ['b 0'])
+  })
+}
+
+test('the delivery is changed while messages come, and when the daemon is killed in between', async (t) => {
+  const db = await exactDatabase(t)
+  const topic = await topicFor(t)
+  const writers = await KeyWriters.open(db, topic)
+  const daemon = await promptDaemon(t, db, { env: promptRelay })
+  writers.start(2)
+  for (const delivery of ['at_least_once', 'exactly_once', 'at_least_once', 'exactly_once'] as const) {
+    const before = await writers.count()
+    await eventually('more is written', async () => (await writers.count()) > before + 300)
+    await deliver(db, delivery)
+  }
+  await writers.stop()
+  await untilSent(db, patient)
+  assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+  assert.deepEqual(await writers.check(t), { repeated: 0 })
+  // Kafka has committed what PostgreSQL does not know of yet
+  await writers.write(200)
+  const victim = await promptDaemon(t, db, {
+    env: { ...promptRelay, MILLRACE_FAILPOINTS: 'outbound.after-commit=crash' },
+  })
+  assert.equal((await victim.exited).signal, 'SIGKILL')
+  await deliver(db, 'at_least_once')
+  const last = await promptDaemon(t, db, { env: promptRelay })
+  await untilSent(db, patient)
+  assert.deepEqual(await last.stop(), { code: 0, signal: null })
+  assert.deepEqual(await writers.check(t), { repeated: 0 })
+})
