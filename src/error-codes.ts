@@ -159,6 +159,12 @@ const daemonCodes = {
     message: 'messages could not be written[ to {topic}][, partition {partition}][: {reason}]',
     hint: 'Usually a leader is changing or replicas are missing; the daemon tries again by itself.',
   },
+  'partition-unavailable': {
+    origin: 'daemon',
+    message:
+      'partition {partition} of topic {topic} in cluster {cluster} has taken nothing for long[: {reason}]',
+    hint: 'The messages of the topic wait, other topics go on. Look at the brokers; it is tried again by itself.',
+  },
   'lease-expired': {
     origin: 'daemon',
     message: 'this daemon may not send: it has not renewed its lease in time',

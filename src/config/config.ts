@@ -32,6 +32,7 @@ export interface Config {
     linger: number
     batchSize: number
     leaseTimeout: number
+    partitionPatience: number
     snapshotBacklog: number
   }
   group: { sessionTimeout: number; heartbeatInterval: number }

@@ -140,6 +140,14 @@ export const settings: readonly Setting[] = [
     about: 'How long the daemon that sends may be silent before another one ends its session and takes over.',
   },
   {
+    path: 'outbound.partitionPatience',
+    env: ['MILLRACE_OUTBOUND_PARTITION_PATIENCE'],
+    type: duration('100ms', '1h'),
+    default: '30s',
+    about:
+      'How long a partition may take no message before the messages of its topic wait and the other topics go on.',
+  },
+  {
     path: 'outbound.snapshotBacklog',
     env: ['MILLRACE_OUTBOUND_SNAPSHOT_BACKLOG'],
     type: byteCount('1MB', '1000GB'),

@@ -52,7 +52,7 @@ export class Brokers {
     }
   }
 
-  /** A broker does not know this id's numbers: who needs an identity from now on gets another one. */
+  /** This id's numbers do not count any more for somebody: who needs an identity from now on gets another one. */
   async renewIdentity(producerId: bigint): Promise<void> {
     const asked = this.#identity
     const identity = await asked?.catch(() => null)

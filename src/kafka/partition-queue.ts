@@ -12,6 +12,8 @@ export interface Pending {
   sender: Sender | null
   /** How often it was sent. */
   sendings: number
+  /** It may have been written: nobody answered, or the answer leaves that open. */
+  uncertain: boolean
 }
 
 /** Sequence numbers go round within 31 bits. */
@@ -28,7 +30,15 @@ export class PartitionQueue {
   /** performance.now() before which nothing is sent. */
   notBefore = 0
   underWay: Pending | null = null
+  /** performance.now() since which the broker takes nothing for the partition; null: it does. */
+  failingSince: number | null = null
+  /** It was given up before, and nothing was written since. */
+  givenUp = false
+  /** It is not there any more, and what it held is elsewhere. */
+  abandoned = false
   #identity: Identity | null = null
+  /** The producer id whose numbers do not count any more. */
+  #spent: bigint | null = null
   #nextSequence = 0
   #closed: Pending[] = []
   #open: BatchWriter | null = null
@@ -84,6 +94,11 @@ export class PartitionQueue {
     return this.underWay
   }
 
+  /** Whether it has to begin anew with another identity: the broker would take its first numbers for repetitions. */
+  hasSpent({ producerId }: Identity): boolean {
+    return this.#identity === null && this.#spent === producerId
+  }
+
   /** The batch under way gets its number, unless it has one. */
   number(pending: Pending, identity: Identity): Sender {
     if (this.#identity === null) {
@@ -101,17 +116,26 @@ export class PartitionQueue {
   /** It is written. */
   done(): void {
     this.underWay = null
+    this.failingSince = null
+    this.givenUp = false
   }
 
-  /** What came of it is not known, or that it was not written: it is the next one again. */
-  again(notBefore: number): void {
-    if (this.underWay) this.#closed.unshift(this.underWay)
-    this.underWay = null
+  /**
+   * It is the next one again. What is known not to be written has no number until then.
+   * @param notBefore performance.now() before which it is not sent  @param written whether it may have been
+   */
+  again(notBefore: number, written: boolean): void {
     this.notBefore = notBefore
+    if (!this.underWay) return
+    this.underWay.uncertain ||= written
+    if (!this.underWay.uncertain) this.takeBack()
+    else this.#closed.unshift(this.underWay)
+    this.underWay = null
   }
 
   /** The numbers do not count any more: others, from the batch under way on. */
   forgetNumbers(): void {
+    if (this.#identity) this.#spent = this.#identity.producerId
     this.#identity = null
     for (const pending of this.#closed) pending.sender = null
     if (this.underWay) this.underWay.sender = null
@@ -161,6 +185,16 @@ export class PartitionQueue {
     return { bytes: before - after, tickets }
   }
 
+  /** Nothing is sent to it any more. @returns its batches, the one under way first */
+  abandon(): BatchWriter[] {
+    this.abandoned = true
+    this.#close()
+    const all = this.underWay ? [this.underWay, ...this.#closed] : this.#closed
+    this.underWay = null
+    this.#closed = []
+    return all.map(({ batch }) => batch)
+  }
+
   #close(): void {
     if (this.#open) this.#closed.push(unsent(this.#open))
     this.#open = null
@@ -168,7 +202,7 @@ export class PartitionQueue {
 }
 
 function unsent(batch: BatchWriter): Pending {
-  return { batch, sender: null, sendings: 0 }
+  return { batch, sender: null, sendings: 0, uncertain: false }
 }
 
 function part(batch: BatchWriter, from: number, to: number): BatchWriter {

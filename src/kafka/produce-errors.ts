@@ -33,6 +33,24 @@ export function produceVerdict(errorCode: number): ProduceVerdict {
   return verdicts[errorCode] ?? 'retry'
 }
 
+/** Whether a batch for which the broker says that it may be sent again can have been written by the sending that it answers. */
+export function mayBeWritten(errorCode: number): boolean {
+  return !refusedBefore.has(errorCode)
+}
+
+/** What a broker says before it writes anything. */
+const refusedBefore = new Set([
+  3, // UNKNOWN_TOPIC_OR_PARTITION
+  5, // LEADER_NOT_AVAILABLE
+  6, // NOT_LEADER_OR_FOLLOWER
+  9, // REPLICA_NOT_AVAILABLE
+  19, // NOT_ENOUGH_REPLICAS
+  74, // FENCED_LEADER_EPOCH
+  75, // UNKNOWN_LEADER_EPOCH
+  76, // UNSUPPORTED_COMPRESSION_TYPE
+  100, // UNKNOWN_TOPIC_ID
+])
+
 const names: Record<number, string> = {
   10: 'it is larger than the topic or the broker allows (max.message.bytes)',
   18: 'it is larger than a segment of the log',

@@ -16,6 +16,8 @@ export interface ProducerSettings {
   retry: { min: number; max: number }
   /** ms after which topics are looked up again, for new partitions. */
   metadataInterval: number
+  /** ms for which a partition may take nothing before its topic waits and the others go on. */
+  partitionPatience: number
 }
 
 export interface ProducerEvents {
@@ -29,6 +31,8 @@ export interface ProducerEvents {
   /** Asked after either: whether a record has to wait with what was refused. Those are not sent. */
   mustWait(queue: PartitionQueue, record: OutgoingRecord, ticket: number): boolean
   withheld(topic: string, tickets: number[]): void
+  /** Whether the record asked for its partition itself. */
+  choseItsPartition(ticket: number): boolean
   /** Something is wrong that may pass. null: it has passed. */
   trouble(error: MillraceError | null): void
   /** The transaction cannot be committed, and this producer can do nothing more. */

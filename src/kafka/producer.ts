@@ -6,12 +6,12 @@ import { MillraceError } from '../errors.ts'
 import { type ClusterAccess, kafkaError } from './access.ts'
 import type { OutgoingRecord } from './batch-writer.ts'
 import type { BrokerLink } from './broker-link.ts'
-import { Brokers } from './brokers.ts'
+import { Brokers, type Identity } from './brokers.ts'
 import { BufferShelf } from './buffer-shelf.ts'
 import { RefusedTopics } from './coordinator.ts'
 import { PartitionQueue, type Pending } from './partition-queue.ts'
 import type { ProduceOutcome } from './produce.ts'
-import { type ProduceVerdict, produceReason, produceVerdict } from './produce-errors.ts'
+import { mayBeWritten, type ProduceVerdict, produceReason, produceVerdict } from './produce-errors.ts'
 import type { ProducerEvents, ProducerSettings } from './producer-events.ts'
 import { Schedule } from './schedule.ts'
 import { requestsOf, sendRound } from './send-round.ts'
@@ -58,7 +58,7 @@ export class Producer {
     this.#transactions = transactions
     this.#brokers = new Brokers(access)
     const shelf = new BufferShelf(settings.batchSize + slack, settings.buffer)
-    this.#topics = new TargetTopics(access, this.#brokers, shelf)
+    this.#topics = new TargetTopics(access, this.#brokers, shelf, (queue) => this.#move(queue))
   }
 
   get hasRoom(): boolean {
@@ -124,7 +124,10 @@ export class Producer {
     const { linger, retry, metadataInterval } = this.#settings
     const options = { maySend: this.#events.maySend(), linger, pause: retry.min }
     const { ready, leaderless, next } = sendRound(this.#active, options, now)
-    for (const { topic } of leaderless) this.#lookUpAgain(topic)
+    for (const queue of leaderless) {
+      if (this.#outOfPatience(queue, 'it has no leader')) continue
+      this.#lookUpAgain(queue.topic)
+    }
     for (const [leader, queues] of ready) {
       for (const { topic } of queues) {
         if (this.#topics.isOld(topic, metadataInterval, now)) this.#lookUpAgain(topic)
@@ -139,7 +142,7 @@ export class Producer {
   async #send(link: BrokerLink, queues: PartitionQueue[]): Promise<void> {
     const pending = new Map(queues.map((queue) => [placeOf(queue), { queue, taken: queue.take() }]))
     try {
-      const identity = await (this.#transactions?.include(queues) ?? this.#brokers.identityFrom(link))
+      const identity = await (this.#transactions?.include(queues) ?? this.#identityFor(queues, link))
       const batches = await Promise.all(
         [...pending.values()].map(async ({ queue, taken }) => {
           const bytes = await taken.batch.encode(queue.number(taken, identity), this.#settings.compression)
@@ -152,7 +155,7 @@ export class Producer {
       for (const outcome of outcomes) {
         const place = placeOf(outcome)
         const one = pending.get(place)
-        if (one) this.#settle(one.queue, one.taken, outcome)
+        if (one && !one.queue.abandoned) this.#settle(one.queue, one.taken, outcome)
         pending.delete(place)
       }
       if (pending.size > 0) throw new Error('the broker did not answer for every partition')
@@ -160,19 +163,27 @@ export class Producer {
       if (this.#closed) return
       this.#fail(
         error,
-        [...pending.values()].map(({ queue }) => queue),
+        [...pending.values()].flatMap(({ queue }) => (queue.abandoned ? [] : [queue])),
       )
     }
     this.#waiters.wake()
     this.#schedule.soon()
   }
 
+  async #identityFor(queues: PartitionQueue[], link: BrokerLink): Promise<Identity> {
+    for (;;) {
+      const identity = await this.#brokers.identityFrom(link)
+      if (!queues.some((queue) => queue.hasSpent(identity))) return identity
+      await this.#brokers.renewIdentity(identity.producerId)
+    }
+  }
+
   /** What came of it is not known, or it was not sent at all. */
   #fail(error: unknown, queues: PartitionQueue[]): void {
     if (error instanceof RefusedTopics) {
       for (const queue of queues) {
-        if (error.codes.get(queue.topic) === unknownTopic) this.#again(queue)
-        else queue.again(0)
+        if (error.codes.get(queue.topic) === unknownTopic) this.#again(queue, false)
+        else queue.again(0, false)
       }
       for (const [topic, code] of error.codes) {
         if (code !== unknownTopic) this.#topicRefused(topic, this.#notWritable(topic))
@@ -183,7 +194,7 @@ export class Producer {
     if (known.code === 'transaction-lost') this.#events.broken(known)
     this.#failures++
     if (known.code !== 'lease-expired') this.#events.trouble(known)
-    for (const queue of queues) this.#again(queue)
+    for (const queue of queues) this.#again(queue, known.code !== 'lease-expired')
   }
 
   #settle(queue: PartitionQueue, pending: Pending, { errorCode, message }: ProduceOutcome): void {
@@ -216,29 +227,61 @@ export class Producer {
         return
       case 'sender':
         // others from here on; those of other partitions still count
-        if (pending.sender) void this.#brokers.renewIdentity(pending.sender.producerId)
         queue.forgetNumbers()
-        this.#again(queue)
+        this.#again(queue, false)
         return
       case 'retry':
         this.#failures++
+        this.#again(queue, mayBeWritten(errorCode))
+        if (this.#outOfPatience(queue, produceReason(errorCode, message))) return
         this.#events.trouble(
-          new MillraceError('produce-failed', {
-            topic: queue.topic,
-            partition: queue.partition,
-            cluster: this.#access.name,
-            reason: produceReason(errorCode, message),
-          }),
+          new MillraceError('produce-failed', this.#factsOf(queue, produceReason(errorCode, message))),
         )
-        this.#again(queue)
+    }
+  }
+
+  /** A partition that takes nothing for long holds up its topic, and nothing else. */
+  #outOfPatience(queue: PartitionQueue, reason: string): boolean {
+    const now = performance.now()
+    queue.failingSince ??= now
+    const patience = this.#settings.partitionPatience
+    if (now - queue.failingSince < (queue.givenUp ? patience / 10 : patience)) return false
+    queue.failingSince = null
+    queue.givenUp = true
+    // a repetition of what may be written is better than that nothing flows
+    if (!this.#transactions) queue.forgetNumbers()
+    this.#events.trouble(null)
+    this.#topicRefused(queue.topic, new MillraceError('partition-unavailable', this.#factsOf(queue, reason)))
+    return true
+  }
+
+  #factsOf({ topic, partition }: PartitionQueue, reason: string) {
+    return { topic, partition, cluster: this.#access.name, reason }
+  }
+
+  /** The partition is not there any more: what it holds goes where it would go now. */
+  #move(queue: PartitionQueue): void {
+    if (this.#transactions && queue.uncertain) {
+      this.#events.broken(
+        new MillraceError('transaction-lost', this.#factsOf(queue, 'the partition is gone')),
+      )
+      return
+    }
+    this.#active.delete(queue)
+    for (const batch of queue.abandon()) {
+      this.#bytes -= batch.size
+      for (const [i, ticket] of batch.tickets.entries()) {
+        const chosen = this.#events.choseItsPartition(ticket) ? queue.partition : null
+        this.append(queue.topic, chosen, batch.record(i), ticket)
+      }
     }
   }
 
   /** After a pause that grows, to whoever leads the partition then. */
-  #again(queue: PartitionQueue): void {
+  #again(queue: PartitionQueue, written: boolean): void {
     const { min, max } = this.#settings.retry
     const pause = Math.min(max, min * 2 ** Math.min(20, Math.max(0, this.#failures - 1)))
-    queue.again(performance.now() + pause / 2 + (Math.random() * pause) / 2)
+    queue.again(performance.now() + pause / 2 + (Math.random() * pause) / 2, written)
     this.#lookUpAgain(queue.topic)
   }
 
@@ -273,11 +316,8 @@ export class Producer {
       return
     }
     this.#events.topicRefused(topic, error)
-    for (const queue of queues) {
-      // another topic of that name knows none of them
-      if (!this.#transactions) queue.forgetNumbers()
-      this.#sift(queue)
-    }
+    // the numbers go on: what was sent may have been written, and a topic that is created again takes any
+    for (const queue of queues) this.#sift(queue)
     this.#waiters.wake()
   }
 

@@ -23,13 +23,21 @@ export class TargetTopics {
   readonly #access: ClusterAccess
   readonly #brokers: Brokers
   readonly #shelf: BufferShelf
+  readonly #onLost: (queue: PartitionQueue) => void
   readonly #directory: TopicDirectory
   readonly #topics = new Map<string, KnownTopic>()
 
-  constructor(access: ClusterAccess, brokers: Brokers, shelf: BufferShelf) {
+  /** @param onLost is called for a partition that is not there any more: the topic was created again with fewer */
+  constructor(
+    access: ClusterAccess,
+    brokers: Brokers,
+    shelf: BufferShelf,
+    onLost: (queue: PartitionQueue) => void,
+  ) {
     this.#access = access
     this.#brokers = brokers
     this.#shelf = shelf
+    this.#onLost = onLost
     this.#directory = new TopicDirectory(access)
   }
 
@@ -95,10 +103,12 @@ export class TargetTopics {
       known.queues[partition] ??= new PartitionQueue(topic.name, partition, this.#shelf)
       known.queues[partition].leader = leader
     }
+    const lost = known.queues.splice(topic.partitions.length)
     known.lookedUpAt = performance.now()
     known.gone = false
     this.#topics.set(topic.name, known)
     this.#brokers.note(topic)
+    for (const queue of lost) this.#onLost(queue)
   }
 }
 

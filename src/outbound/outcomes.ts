@@ -71,6 +71,10 @@ export class Outcomes implements ProducerEvents {
     this.#parts.refusals.withhold(topic, tickets, this.shipment)
   }
 
+  choseItsPartition(ticket: number): boolean {
+    return ticket !== positionTicket && this.shipment.choseItsPartition(ticket)
+  }
+
   trouble(error: MillraceError | null): void {
     const { trouble, onTrouble, onRecovery } = this.#parts
     if (error) {

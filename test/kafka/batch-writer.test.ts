@@ -62,13 +62,41 @@ const small = (value: string): OutgoingRecord => ({
   timestamp: 0,
 })
 
+test('a partition whose numbers do not count any more begins anew with another producer id alone', () => {
+  const queue = new PartitionQueue('t', 0)
+  const [one, other] = [7n, 8n].map((producerId) => ({ producerId, epoch: 0, transactional: false }))
+  queue.append(small('a'), 1, 1, 0)
+  assert.equal(queue.hasSpent(one!), false)
+  queue.number(queue.take(), one!)
+  queue.forgetNumbers()
+  queue.again(0, false)
+  assert.equal(queue.hasSpent(one!), true, 'the broker would take number 0 for a repetition')
+  assert.equal(queue.hasSpent(other!), false)
+  const { producerId, sequence } = queue.number(queue.take(), other!)
+  assert.deepEqual([producerId, sequence], [8n, 0])
+})
+
+test('what is known not to be written has no number until it is sent again, what may be written keeps it', () => {
+  const queue = new PartitionQueue('t', 0)
+  const identity = { producerId: 7n, epoch: 0, transactional: false }
+  queue.append(small('a'), 1, 1, 0)
+  queue.number(queue.take(), identity)
+  queue.again(0, false)
+  assert.equal(queue.uncertain, false)
+  assert.equal(queue.number(queue.take(), identity).sequence, 0)
+  queue.again(0, true)
+  queue.number(queue.take(), identity)
+  queue.again(0, false)
+  assert.equal(queue.uncertain, true, 'of its earlier sending nobody knows')
+})
+
 test('a batch that was sent keeps its number when it is sent again, and one that was refused gives it up', () => {
   const queue = new PartitionQueue('t', 0)
   const identity = { producerId: 7n, epoch: 0, transactional: false }
   for (const [i, value] of ['a1', 'b1', 'a2'].entries()) queue.append(small(value), i, 1, 0)
   const first = queue.take()
   assert.equal(queue.number(first, identity).sequence, 0)
-  queue.again(0)
+  queue.again(0, true)
   assert.equal(queue.readyAt(0), 0)
   assert.equal(queue.take(), first, 'the same one is the next')
   assert.equal(queue.number(first, { producerId: 8n, epoch: 0, transactional: false }).producerId, 7n)

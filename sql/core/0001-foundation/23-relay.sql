@@ -331,7 +331,7 @@ BEGIN
     END IF;
     next_segment := coalesce(next_segment, i);
   END LOOP;
-  IF next_segment IS NOT NULL AND pg_relation_size(format('millrace.outbox_%s', current_segment)::regclass) >= large THEN
+  IF next_segment IS NOT NULL AND pg_total_relation_size(format('millrace.outbox_%s', current_segment)::regclass) >= large THEN
     UPDATE millrace.outbox_writing SET segment = next_segment;
   END IF;
 END
@@ -344,7 +344,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF NOT pg_try_advisory_lock(1298756723, 5) THEN
+  -- a transaction that has notified cannot be prepared, so where there may be such ones nobody has to
+  IF current_setting('max_prepared_transactions')::integer > 0 OR NOT pg_try_advisory_lock(1298756723, 5) THEN
     RETURN false;
   END IF;
   IF EXISTS (
