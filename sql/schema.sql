@@ -58,8 +58,10 @@ CREATE TABLE millrace.cluster (
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   delivery text DEFAULT 'at_least_once'::text NOT NULL,
   unsent text,
+  on_refused text DEFAULT 'wait'::text NOT NULL,
   PRIMARY KEY (name)
 );
+CREATE TRIGGER begin_cluster AFTER INSERT ON millrace.cluster FOR EACH ROW EXECUTE FUNCTION millrace.begin_cluster();
 CREATE TRIGGER check_cluster BEFORE INSERT OR UPDATE ON millrace.cluster FOR EACH ROW EXECUTE FUNCTION millrace.check_cluster();
 ALTER TABLE millrace.cluster ENABLE ROW LEVEL SECURITY;
 CREATE POLICY administer ON millrace.cluster FOR ALL
@@ -70,10 +72,11 @@ CREATE POLICY read ON millrace.cluster FOR SELECT
 GRANT SELECT ON TABLE millrace.cluster TO PUBLIC;
 GRANT DELETE ON TABLE millrace.cluster TO millrace_admin;
 GRANT INSERT (name, delivery) ON TABLE millrace.cluster TO PUBLIC;
-GRANT UPDATE (delivery, unsent) ON TABLE millrace.cluster TO PUBLIC;
+GRANT UPDATE (delivery, unsent, on_refused) ON TABLE millrace.cluster TO PUBLIC;
 COMMENT ON TABLE millrace.cluster IS 'Kafka clusters.';
 COMMENT ON COLUMN millrace.cluster.delivery IS 'Of messages that are sent: at_least_once, or exactly_once (in Kafka transactions).';
 COMMENT ON COLUMN millrace.cluster.unsent IS 'Where Kafka and this database disagree about how far the outbox is sent: send what the database holds for unsent, or skip it. NULL: the daemon waits until somebody says.';
+COMMENT ON COLUMN millrace.cluster.on_refused IS 'What becomes of messages that Kafka does not take: they wait, with their key, or become dead letters (dead_letter).';
 
 CREATE TABLE millrace.consumer (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -388,6 +391,30 @@ COMMENT ON COLUMN millrace.outbox_3.value IS 'NULL: a tombstone.';
 COMMENT ON COLUMN millrace.outbox_3.headers IS 'name, value, name, value, ...';
 COMMENT ON COLUMN millrace.outbox_3.source IS 'Relation whose trigger produced it, if one did.';
 
+CREATE TABLE millrace.outbox_dead_letter (
+  id bigint NOT NULL,
+  xid xid8 NOT NULL,
+  "timestamp" timestamp with time zone NOT NULL,
+  owner regrole NOT NULL,
+  partition integer,
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  key bytea,
+  value bytea,
+  headers bytea[],
+  source text,
+  code text NOT NULL,
+  message text NOT NULL,
+  failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  FOREIGN KEY (cluster) REFERENCES millrace.cluster(name) ON DELETE CASCADE,
+  PRIMARY KEY (id)
+);
+ALTER TABLE millrace.outbox_dead_letter ENABLE ROW LEVEL SECURITY;
+CREATE POLICY administer ON millrace.outbox_dead_letter FOR ALL
+  USING (( SELECT millrace.is_admin() AS is_admin));
+GRANT DELETE, SELECT ON TABLE millrace.outbox_dead_letter TO millrace_admin;
+COMMENT ON TABLE millrace.outbox_dead_letter IS 'Messages that Kafka did not take and that nothing waits for. Written by the daemon; read millrace.outbox_dead_letters.';
+
 CREATE TABLE millrace.outbox_progress (
   cluster text NOT NULL,
   epoch bigint NOT NULL,
@@ -407,6 +434,9 @@ CREATE TABLE millrace.outbox_progress (
   PRIMARY KEY (cluster)
 ) WITH (fillfactor=50);
 ALTER TABLE millrace.outbox_progress ENABLE ROW LEVEL SECURITY;
+CREATE POLICY begin ON millrace.outbox_progress FOR INSERT
+  WITH CHECK (((epoch = 0) AND ( SELECT millrace.is_admin() AS is_admin)));
+GRANT INSERT (cluster, epoch, sent) ON TABLE millrace.outbox_progress TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_progress IS 'How much of the outbox is sent to each cluster. Written by the daemon.';
 COMMENT ON COLUMN millrace.outbox_progress.ids_until IS 'No row that the last of the two snapshots sees has a higher id.';
 COMMENT ON COLUMN millrace.outbox_progress.number IS 'Of the batch, or of the last one.';
@@ -432,6 +462,7 @@ CREATE TABLE millrace.outbox_waiting (
   message text,
   waiting_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   attempts integer DEFAULT 0 NOT NULL,
+  FOREIGN KEY (cluster) REFERENCES millrace.cluster(name) ON DELETE CASCADE,
   PRIMARY KEY (id)
 );
 CREATE INDEX outbox_waiting_order ON millrace.outbox_waiting USING btree (cluster, topic, id);
@@ -978,12 +1009,45 @@ UNION ALL
    FROM millrace.outbox_3;
 COMMENT ON VIEW millrace.outbox IS 'All segments of the outbox. Rows that were sent stay until their segment is truncated. For the role that owns the schema.';
 
+CREATE VIEW millrace.outbox_dead_letters WITH (security_barrier=true) AS
+ SELECT id,
+    cluster,
+    topic,
+    partition,
+    "timestamp",
+    key,
+    value,
+    headers,
+    millrace.readable(key) AS key_text,
+    millrace.readable(value) AS value_text,
+    millrace.readable_headers(headers) AS headers_json,
+    owner,
+    source,
+    code,
+    message,
+    failed_at
+   FROM millrace.outbox_dead_letter d
+  WHERE ( SELECT millrace.is_admin() AS is_admin) OR pg_has_role(owner::oid, 'USAGE'::text);
+GRANT SELECT ON TABLE millrace.outbox_dead_letters TO PUBLIC;
+COMMENT ON VIEW millrace.outbox_dead_letters IS 'Messages that Kafka did not take, of the current role; administrators see all of them.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.id IS 'Number that it had in the outbox.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.partition IS 'That was asked for; NULL: the key decides.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.value IS 'NULL: a tombstone.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.headers IS 'name, value, name, value, ...';
+COMMENT ON COLUMN millrace.outbox_dead_letters.key_text IS 'The key, where it is UTF-8.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.value_text IS 'The value, where it is UTF-8.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.headers_json IS 'Headers as an object, the last one of each name; a value that is not UTF-8 is null.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.owner IS 'Role that produced it.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.source IS 'Relation whose trigger produced it, if one did.';
+COMMENT ON COLUMN millrace.outbox_dead_letters.code IS 'Why it was not taken (docs/errors.md).';
+
 CREATE VIEW millrace.outbox_status WITH (security_barrier=true) AS
  SELECT c.name AS cluster,
     COALESCE(backlog.messages, 0::bigint) AS backlog,
     backlog.oldest AS oldest_unsent,
     COALESCE(waiting.messages, 0::bigint) AS waiting,
     COALESCE(waiting.keys, 0::bigint) AS waiting_keys,
+    dead.letters AS dead_letters,
     first_waiting.id AS waiting_id,
     first_waiting.topic AS waiting_topic,
     first_waiting.code AS waiting_code,
@@ -1009,6 +1073,9 @@ CREATE VIEW millrace.outbox_status WITH (security_barrier=true) AS
                 END)) AS keys
            FROM millrace.outbox_waiting w
           WHERE w.cluster = c.name) waiting
+     CROSS JOIN LATERAL ( SELECT count(*) AS letters
+           FROM millrace.outbox_dead_letter d
+          WHERE d.cluster = c.name) dead
      LEFT JOIN LATERAL ( SELECT w.id,
             w.topic,
             w.code,
@@ -1346,21 +1413,21 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.advance_outbox(text,bigint) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.alter_cluster(name text, delivery text)
+CREATE OR REPLACE FUNCTION millrace.alter_cluster(name text, delivery text DEFAULT NULL::text, on_refused text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF alter_cluster.delivery IS NULL THEN
+  IF alter_cluster.delivery IS NULL AND alter_cluster.on_refused IS NULL THEN
     PERFORM millrace.refuse('delivery-invalid', 'a cluster needs a delivery');
   END IF;
-  PERFORM millrace.change_cluster(name, 'change', alter_cluster.delivery, NULL);
+  PERFORM millrace.change_cluster(name, 'change', alter_cluster.delivery, NULL, alter_cluster.on_refused);
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.alter_cluster(text,text) TO PUBLIC;
-COMMENT ON FUNCTION millrace.alter_cluster(text,text) IS 'How messages are sent to the cluster from now on: at_least_once or exactly_once. For administrators.';
+GRANT EXECUTE ON FUNCTION millrace.alter_cluster(text,text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.alter_cluster(text,text,text) IS 'How messages are sent to the cluster from now on, at_least_once or exactly_once, and what becomes of those that it does not take, wait or dead_letter. For administrators.';
 
 CREATE OR REPLACE FUNCTION millrace.alter_consumer(consumer bigint, format text DEFAULT NULL::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT NULL::text, missing_keys text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT NULL::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT NULL::text, dead_letter_limit bigint DEFAULT NULL::bigint, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT NULL::text, batchsize integer DEFAULT NULL::integer, maxbytes integer DEFAULT NULL::integer, parallelism integer DEFAULT NULL::integer, timeout integer DEFAULT NULL::integer, group_id text DEFAULT NULL::text, reset text[] DEFAULT NULL::text[])
  RETURNS void
@@ -1454,6 +1521,22 @@ $procedure$
 ;
 GRANT EXECUTE ON FUNCTION millrace.await(bigint,boolean) TO PUBLIC;
 COMMENT ON FUNCTION millrace.await(bigint,boolean) IS 'Waits for the outcome of a request; finished: whether there is one.';
+
+CREATE OR REPLACE FUNCTION millrace.begin_cluster()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  oldest constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
+BEGIN
+  INSERT INTO millrace.outbox_progress (cluster, epoch, sent)
+  VALUES (NEW.name, 0, format('%1$s:%1$s:', oldest)::pg_snapshot);
+  RETURN NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.begin_cluster() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.begin_consumer(cluster text, topic text, topic_pattern text, target_schema text, target_name text, options jsonb)
  RETURNS bigint
@@ -1578,6 +1661,43 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.broker_address(text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.bury(ids bigint[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH moved AS (DELETE FROM millrace.outbox_waiting AS o WHERE o.id = ANY (ids) RETURNING o.*)
+  INSERT INTO millrace.outbox_dead_letter
+  SELECT id, xid, "timestamp", owner, partition, cluster, topic, key, value, headers, source, code, message FROM moved
+  ON CONFLICT DO NOTHING
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.bury(bigint[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.bury_topic(cluster text, epoch bigint, topic text, code text, message text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  ids bigint[];
+BEGIN
+  PERFORM FROM millrace.outbox_progress AS p
+  WHERE p.cluster = bury_topic.cluster AND p.epoch = bury_topic.epoch FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  WITH told AS (
+    UPDATE millrace.outbox_waiting AS o SET code = bury_topic.code, message = bury_topic.message
+    WHERE o.cluster = bury_topic.cluster AND o.topic = bury_topic.topic RETURNING o.id)
+  SELECT array_agg(t.id) INTO ids FROM told AS t;
+  PERFORM millrace.bury(ids);
+  RETURN coalesce(cardinality(ids), 0);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.bury_topic(text,bigint,text,text,text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.called_functions(expressions text[])
  RETURNS SETOF oid
  LANGUAGE sql
@@ -1605,7 +1725,7 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.can_act_as(oid,oid) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.change_cluster(name text, what text, delivery text, unsent text)
+CREATE OR REPLACE FUNCTION millrace.change_cluster(name text, what text, delivery text, unsent text, on_refused text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1615,7 +1735,8 @@ BEGIN
     PERFORM millrace.refuse('admin-required', format('role %I may not %s clusters', current_user, what));
   END IF;
   UPDATE millrace.cluster AS c
-  SET delivery = coalesce(change_cluster.delivery, c.delivery), unsent = coalesce(change_cluster.unsent, c.unsent)
+  SET delivery = coalesce(change_cluster.delivery, c.delivery), unsent = coalesce(change_cluster.unsent, c.unsent),
+    on_refused = coalesce(change_cluster.on_refused, c.on_refused)
   WHERE c.name = change_cluster.name;
   IF NOT FOUND THEN
     PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(name, 64)));
@@ -1624,7 +1745,7 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.change_cluster(text,text,text,text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.change_cluster(text,text,text,text,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.change_consumer(consumer bigint, options jsonb, reset text[])
  RETURNS void
@@ -1725,6 +1846,8 @@ BEGIN
     PERFORM millrace.refuse('delivery-invalid', format('there is no delivery %L', left(NEW.delivery, 64)));
   ELSIF NEW.unsent NOT IN ('send', 'skip') THEN
     PERFORM millrace.refuse('unsent-invalid', format('unsent messages cannot be treated as %L', left(NEW.unsent, 64)));
+  ELSIF NEW.on_refused IN ('wait', 'dead_letter') IS NOT TRUE THEN
+    PERFORM millrace.refuse('on-refused-invalid', format('on_refused cannot be %L', left(NEW.on_refused, 64)));
   END IF;
   RETURN NEW;
 END
@@ -2642,11 +2765,24 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.dialect_options(text,text,text,text,integer,integer,integer,bigint,text,integer) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.drop_cluster(name text)
+CREATE OR REPLACE FUNCTION millrace.discard_dead_letters(ids bigint[] DEFAULT NULL::bigint[], topic text DEFAULT NULL::text, cluster text DEFAULT NULL::text)
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT count(*) FROM millrace.take_dead_letters(ids, topic, cluster)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.discard_dead_letters(bigint[],text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.discard_dead_letters(bigint[],text,text) IS 'Removes dead letters of sending for ever; returns how many. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.drop_cluster(name text, force boolean DEFAULT false)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE
+  unsent text;
 BEGIN
   IF NOT millrace.is_admin() THEN
     PERFORM millrace.refuse('admin-required', format('role %I may not drop clusters', current_user));
@@ -2654,8 +2790,17 @@ BEGIN
   IF EXISTS (SELECT FROM millrace.consumer AS c WHERE c.cluster = name) THEN
     PERFORM millrace.refuse('cluster-used', format('consumers read from cluster %L', name));
   END IF;
-  DELETE FROM millrace.topic_grant AS g WHERE g.cluster = name;
+  -- no message is written for it from here on
   DELETE FROM millrace.broker AS b WHERE b.cluster = name;
+  IF NOT force THEN
+    SELECT format('for cluster %L %s messages are not sent, %s wait and %s are dead letters', name, s.backlog, s.waiting, s.dead_letters)
+    INTO unsent FROM millrace.outbox_status AS s
+    WHERE s.cluster = drop_cluster.name AND (s.backlog > 0 OR s.waiting > 0 OR s.dead_letters > 0);
+    IF FOUND THEN
+      PERFORM millrace.refuse('cluster-unsent', unsent);
+    END IF;
+  END IF;
+  DELETE FROM millrace.topic_grant AS g WHERE g.cluster = name;
   DELETE FROM millrace.cluster AS c WHERE c.name = drop_cluster.name;
   IF NOT FOUND THEN
     PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', name));
@@ -2665,8 +2810,8 @@ EXCEPTION WHEN foreign_key_violation THEN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.drop_cluster(text) TO PUBLIC;
-COMMENT ON FUNCTION millrace.drop_cluster(text) IS 'Removes a cluster that no consumer uses, with its brokers and the grants of its topics. For administrators.';
+GRANT EXECUTE ON FUNCTION millrace.drop_cluster(text,boolean) TO PUBLIC;
+COMMENT ON FUNCTION millrace.drop_cluster(text,boolean) IS 'Removes a cluster that no consumer uses and whose messages are sent, or with force with those that are not, with its brokers and the grants of its topics. For administrators.';
 
 CREATE OR REPLACE FUNCTION millrace.drop_consumer(consumer bigint)
  RETURNS bigint
@@ -2992,7 +3137,8 @@ CREATE OR REPLACE FUNCTION millrace.grant_admin()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  GRANT DELETE ON millrace.cluster, millrace.broker, millrace.topic_grant TO millrace_admin;
+  GRANT DELETE ON millrace.cluster, millrace.broker, millrace.topic_grant, millrace.outbox_dead_letter TO millrace_admin;
+  GRANT SELECT ON millrace.outbox_dead_letter TO millrace_admin;
 END
 $function$
 ;
@@ -4000,7 +4146,7 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.record_identity(text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.record_identity(text) IS 'Records what this database is now; false when that was recorded already. For the role that owns the schema.';
 
-CREATE OR REPLACE FUNCTION millrace.record_outbox(cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], codes text[], messages text[], in_kafka boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION millrace.record_outbox(cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], dead boolean[], codes text[], messages text[], in_kafka boolean DEFAULT false)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4017,23 +4163,30 @@ BEGIN
   IF NOT FOUND THEN
     RETURN false;
   ELSIF cardinality(ids) > 0 THEN
-    INSERT INTO millrace.outbox_waiting
-    SELECT o.*, w.whole_topic, w.code, w.message
-    FROM unnest(ids, record_outbox.whole_topic, codes, messages) AS w (id, whole_topic, code, message)
-    JOIN (
-      SELECT * FROM millrace.outbox_0 UNION ALL SELECT * FROM millrace.outbox_1
-      UNION ALL SELECT * FROM millrace.outbox_2 UNION ALL SELECT * FROM millrace.outbox_3
-    ) AS o ON o.id = w.id
-    WHERE o.xid = ANY (xids) AND o.id = ANY (ids)
+    WITH told AS (
+      SELECT o AS letter, w.whole_topic, w.dead, w.code, w.message
+      FROM unnest(ids, record_outbox.whole_topic, record_outbox.dead, codes, messages) AS w (id, whole_topic, dead, code, message)
+      JOIN (
+        SELECT * FROM millrace.outbox_0 UNION ALL SELECT * FROM millrace.outbox_1
+        UNION ALL SELECT * FROM millrace.outbox_2 UNION ALL SELECT * FROM millrace.outbox_3
+      ) AS o ON o.id = w.id
+      WHERE o.xid = ANY (xids) AND o.id = ANY (ids)
+    ), waits AS (
+      INSERT INTO millrace.outbox_waiting
+      SELECT (letter).*, t.whole_topic, t.code, t.message FROM told AS t WHERE NOT t.dead
+      ON CONFLICT DO NOTHING
+    )
+    INSERT INTO millrace.outbox_dead_letter
+    SELECT (letter).*, t.code, t.message FROM told AS t WHERE t.dead
     ON CONFLICT DO NOTHING;
   END IF;
   RETURN true;
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.record_outbox(text,bigint,bigint,xid8[],bigint[],boolean[],text[],text[],boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.record_outbox(text,bigint,bigint,xid8[],bigint[],boolean[],boolean[],text[],text[],boolean) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.record_waiting(cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], codes text[], messages text[], exactly_once boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION millrace.record_waiting(cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], dead boolean[], codes text[], messages text[], exactly_once boolean DEFAULT false)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4053,11 +4206,12 @@ BEGIN
     attempts = o.attempts + (w.code IS NOT NULL)::integer
   FROM unnest(ids, record_waiting.whole_topic, codes, messages) AS w (id, whole_topic, code, message)
   WHERE o.id = w.id;
+  PERFORM millrace.bury(ARRAY(SELECT w.id FROM unnest(ids, record_waiting.dead) AS w (id, dead) WHERE w.dead));
   RETURN true;
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.record_waiting(text,bigint,bigint[],bigint[],boolean[],text[],text[],boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.record_waiting(text,bigint,bigint[],bigint[],boolean[],boolean[],text[],text[],boolean) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.refuse(problem text, message text)
  RETURNS void
@@ -4156,6 +4310,12 @@ BEGIN
       'What this database holds for unsent is sent (''send''), or it counts as sent (''skip'').'),
     ('code: outbox-not-stopped', '55000',
       'There is nothing to decide: see millrace.outbox_status.error_code.'),
+    ('code: cluster-unsent', '55000',
+      'millrace.outbox_status shows them. They are lost with force := true.'),
+    ('code: on-refused-invalid', '22023',
+      'on_refused is wait or dead_letter.'),
+    ('code: choice-missing', '22023',
+      'Give ids, a topic or a cluster; millrace.outbox_dead_letters shows them.'),
     ('code: pattern-invalid', '22023',
       'A regular expression of PostgreSQL that the whole name of a topic matches, without back references and without (?...) or ***= at its beginning.'),
     ('code: schema-absent', '3F000',
@@ -4391,6 +4551,27 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.request_replay(bigint,bigint[],text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.resend_dead_letters(ids bigint[] DEFAULT NULL::bigint[], topic text DEFAULT NULL::text, cluster text DEFAULT NULL::text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  letter millrace.outbox_dead_letter;
+  sent bigint := 0;
+BEGIN
+  FOR letter IN SELECT l.* FROM millrace.take_dead_letters(ids, topic, cluster) AS l ORDER BY l.id LOOP
+    PERFORM millrace.write_message(letter.topic, letter.value, letter.key, letter.partition, letter.headers, letter.cluster,
+      letter."timestamp", letter.source);
+    sent := sent + 1;
+  END LOOP;
+  RETURN sent;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.resend_dead_letters(bigint[],text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.resend_dead_letters(bigint[],text,text) IS 'Produces dead letters of sending again, as new messages in their old order; returns how many. For administrators.';
+
 CREATE OR REPLACE FUNCTION millrace.resume(consumer bigint)
  RETURNS void
  LANGUAGE plpgsql
@@ -4452,6 +4633,9 @@ BEGIN
   DELETE FROM millrace.outbox_waiting AS w
   WHERE w.cluster = progress.cluster AND w.id > progress.last_id
     AND pg_visible_in_snapshot(w.xid, progress.batch) AND NOT pg_visible_in_snapshot(w.xid, progress.sent);
+  DELETE FROM millrace.outbox_dead_letter AS d
+  WHERE d.cluster = progress.cluster AND d.id > progress.last_id
+    AND pg_visible_in_snapshot(d.xid, progress.batch) AND NOT pg_visible_in_snapshot(d.xid, progress.sent);
   UPDATE millrace.cluster AS c SET unsent = NULL WHERE c.name = progress.cluster AND c.unsent IS NOT NULL;
   number := progress.number;
   token := progress.token;
@@ -4475,7 +4659,7 @@ BEGIN
   ) THEN
     PERFORM millrace.refuse('outbox-not-stopped', format('the outbox of cluster %L is not stopped', left(cluster, 64)));
   END IF;
-  PERFORM millrace.change_cluster(cluster, 'resume the outbox of', NULL, resume_outbox.unsent);
+  PERFORM millrace.change_cluster(cluster, 'resume the outbox of', NULL, resume_outbox.unsent, NULL);
 END
 $function$
 ;
@@ -5102,6 +5286,27 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.take_chunk(oid,bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.take_dead_letters(ids bigint[], topic text, cluster text)
+ RETURNS SETOF millrace.outbox_dead_letter
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT millrace.is_admin() THEN
+    PERFORM millrace.refuse('admin-required', format('role %I may not decide about dead letters of sending', current_user));
+  ELSIF ids IS NULL AND topic IS NULL AND cluster IS NULL THEN
+    PERFORM millrace.refuse('choice-missing', 'it is not said which dead letters');
+  END IF;
+  RETURN QUERY DELETE FROM millrace.outbox_dead_letter AS d
+    WHERE (take_dead_letters.ids IS NULL OR d.id = ANY (take_dead_letters.ids))
+      AND (take_dead_letters.topic IS NULL OR d.topic = take_dead_letters.topic)
+      AND (take_dead_letters.cluster IS NULL OR d.cluster = take_dead_letters.cluster)
+    RETURNING d.*;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.take_dead_letters(bigint[],text,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.take_lease(name text, daemon uuid, backend_started timestamp with time zone, timeout interval)
  RETURNS bigint

@@ -71,9 +71,12 @@ function remarksOn({ topic, target, state, error, warning }: ConsumerStatus): st
 
 function remarksOnOutbox(status: OutboxStatus): string[] {
   const { cluster, backlog, waiting, waitingKeys, waitingId, waitingCode, waitingMessage } = status
-  const { errorCode, errorMessage } = status
+  const { errorCode, errorMessage, deadLetters, oldestAge, leaseAge } = status
+  const age = oldestAge === null ? '' : `, the oldest for ${ageOf(oldestAge)}`
   const lines = [
-    `outbox for ${plain(cluster)}: ${backlog} not sent, ${waiting} waiting (keys: ${waitingKeys})`,
+    `outbox for ${plain(cluster)}: ${backlog} not sent${age}, ${waiting} waiting (keys: ${waitingKeys})`,
+    ...(deadLetters === '0' ? [] : [`  ${deadLetters} dead letters (millrace.outbox_dead_letters)`]),
+    ...(leaseAge === null ? ['  no daemon sends'] : []),
   ]
   if (waitingCode !== null)
     lines.push(`  message ${waitingId} waits: ${waitingCode}`, `    ${plain(waitingMessage ?? '')}`)
@@ -86,7 +89,9 @@ function remarksOnOutbox(status: OutboxStatus): string[] {
 
 // In the JSON of a status these are numbers; PostgreSQL's bigint has more digits than a JavaScript number keeps.
 const numbers = new Set(
-  'id messages skipped lag position low high offset backlog waiting waitingKeys waitingId'.split(' '),
+  'id messages skipped lag position low high offset backlog waiting waitingKeys waitingId deadLetters'.split(
+    ' ',
+  ),
 )
 
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }

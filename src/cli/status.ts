@@ -1,5 +1,5 @@
 // Status tells a person and a script the same: the exit code is 0 only when every consumer runs, is on its way
-// to, or was stopped on purpose, and no message for Kafka waits for a person or a server.
+// to, or was stopped on purpose, and no message for Kafka waits for a person, a server or a daemon.
 
 import { readStatus } from '../postgres/status.ts'
 import { parseOptions } from './command.ts'
@@ -17,6 +17,9 @@ export async function status(args: string[], env: NodeJS.ProcessEnv): Promise<nu
   const worry =
     found.identityChanged !== null ||
     found.consumers.some(({ state }) => worrying.includes(state)) ||
-    found.outbox.some(({ waitingCode, errorCode }) => waitingCode !== null || errorCode !== null)
+    found.outbox.some(
+      ({ backlog, leaseAge, waitingCode, errorCode }) =>
+        waitingCode !== null || errorCode !== null || (leaseAge === null && backlog !== '0'),
+    )
   return worry ? exitCodes.failed : exitCodes.ok
 }

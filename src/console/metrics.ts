@@ -7,8 +7,8 @@ export interface Metric {
   type: 'counter' | 'gauge' | 'histogram'
   /** Besides those of `per`. */
   labels?: readonly string[]
-  /** Whose series they are: the daemon's, one for each consumer, or one for each of its partitions. */
-  per: 'daemon' | 'consumer' | 'partition'
+  /** Whose series they are: the daemon's, one for each cluster, each consumer, or each of its partitions. */
+  per: 'daemon' | 'cluster' | 'consumer' | 'partition'
   help: string
 }
 
@@ -75,7 +75,7 @@ export const metrics = {
     type: 'counter',
     labels: ['use'],
     per: 'daemon',
-    help: 'Connections to PostgreSQL that were opened: listener, control or pump.',
+    help: 'Connections to PostgreSQL that were opened: listener, control, relay or pump.',
   },
   connectFailures: {
     name: 'millrace_postgres_connect_failures_total',
@@ -155,6 +155,95 @@ export const metrics = {
     type: 'gauge',
     per: 'daemon',
     help: 'When the process started, seconds since 1970.',
+  },
+
+  // Sending
+  leads: {
+    name: 'millrace_outbox_leader',
+    type: 'gauge',
+    per: 'daemon',
+    help: '1 for the daemon that sends the outbox, 0 for those that stand by.',
+  },
+  sendingState: {
+    name: 'millrace_sending_state',
+    type: 'gauge',
+    labels: ['state', 'code'],
+    per: 'cluster',
+    help: 'Always 1: sending, retrying or standby, and the code of what hinders it.',
+  },
+  backlog: {
+    name: 'millrace_outbox_backlog',
+    type: 'gauge',
+    per: 'cluster',
+    help: 'Committed messages that are not sent, as counted last; only where this daemon sends, as the next four.',
+  },
+  oldestUnsent: {
+    name: 'millrace_outbox_oldest_timestamp_seconds',
+    type: 'gauge',
+    per: 'cluster',
+    help: 'Timestamp of the oldest of them; 0 when there is none.',
+  },
+  waiting: {
+    name: 'millrace_outbox_waiting',
+    type: 'gauge',
+    per: 'cluster',
+    help: 'Messages that are held up until somebody changes something.',
+  },
+  waitingKeys: {
+    name: 'millrace_outbox_waiting_keys',
+    type: 'gauge',
+    per: 'cluster',
+    help: 'Keys of these.',
+  },
+  outboxDeadLetters: {
+    name: 'millrace_outbox_dead_letters',
+    type: 'gauge',
+    per: 'cluster',
+    help: 'Messages that Kafka did not take and that are kept as dead letters (millrace.outbox_dead_letters).',
+  },
+  sentMessages: {
+    name: 'millrace_messages_sent_total',
+    type: 'counter',
+    per: 'cluster',
+    help: 'Messages that all in-sync replicas have written, repetitions included.',
+  },
+  sentBytes: {
+    name: 'millrace_sent_bytes_total',
+    type: 'counter',
+    per: 'cluster',
+    help: 'Bytes of their record batches, before compression.',
+  },
+  sentBatches: {
+    name: 'millrace_sent_batches_total',
+    type: 'counter',
+    per: 'cluster',
+    help: 'Record batches written.',
+  },
+  lastSent: {
+    name: 'millrace_last_sent_timestamp_seconds',
+    type: 'gauge',
+    per: 'cluster',
+    help: 'When the last of them was written; absent before the first one.',
+  },
+  sendRetries: {
+    name: 'millrace_send_retries_total',
+    type: 'counter',
+    labels: ['code'],
+    per: 'cluster',
+    help: 'Tries to send that failed and are made again, by code.',
+  },
+  sendRefusals: {
+    name: 'millrace_send_refusals_total',
+    type: 'counter',
+    labels: ['code'],
+    per: 'cluster',
+    help: 'How often Kafka did not take a message, or any of a topic, by code; each try counts.',
+  },
+  sentToDeadLetters: {
+    name: 'millrace_send_dead_letters_total',
+    type: 'counter',
+    per: 'cluster',
+    help: 'Messages that became dead letters of sending.',
   },
 
   // Each consumer

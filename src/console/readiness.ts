@@ -41,6 +41,16 @@ export function readiness(daemon: DaemonView): Readiness {
       })),
       ...(worried.length > mostListed && { more: worried.length - mostListed }),
     },
+    sending: {
+      leads: daemon.sending.leads,
+      clusters: daemon.sending.clusters.map(({ cluster, state, code, backlog }) => ({
+        cluster,
+        state,
+        code,
+        backlog: backlog?.messages ?? null,
+        waiting: backlog?.waiting ?? null,
+      })),
+    },
   }
   return { ready, body: `${scrub(JSON.stringify(answer, null, 2))}\n` }
 }

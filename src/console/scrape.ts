@@ -6,7 +6,7 @@ import { version } from '../version.ts'
 import type { EventLoopDelay } from './event-loop.ts'
 import { Exposition, labelText } from './exposition.ts'
 import { type Metric, metrics } from './metrics.ts'
-import type { ConsumerCounts, ConsumerView, DaemonView, PartitionView } from './view.ts'
+import type { ClusterSending, ConsumerCounts, ConsumerView, DaemonView, PartitionView } from './view.ts'
 
 export interface ScrapeOptions {
   /** Whether there are series for each partition. */
@@ -36,6 +36,7 @@ export async function scrape(daemon: DaemonView, options: ScrapeOptions): Promis
     await page.pace()
   }
   writeDaemon(page, daemon, consumers)
+  writeSending(page, daemon)
   writeProcess(page, options.delay)
   await writeConsumers(page, consumers)
   if (options.partitions) await writePartitions(page, consumers)
@@ -72,6 +73,43 @@ function writeDaemon(page: Exposition, daemon: DaemonView, consumers: Labelled[]
   ] as const) {
     page.begin(metric)
     page.histogram(metric.name, values)
+  }
+}
+
+/** One number for each cluster, where there is one. */
+const ofClusters: [Metric, (one: ClusterSending) => number | null | undefined][] = [
+  [metrics.backlog, ({ backlog }) => backlog?.messages],
+  [metrics.oldestUnsent, ({ backlog }) => backlog && (backlog.oldest ?? 0)],
+  [metrics.waiting, ({ backlog }) => backlog?.waiting],
+  [metrics.waitingKeys, ({ backlog }) => backlog?.waitingKeys],
+  [metrics.outboxDeadLetters, ({ backlog }) => backlog?.deadLetters],
+  [metrics.sentMessages, ({ counts }) => counts.messages],
+  [metrics.sentBytes, ({ counts }) => counts.bytes],
+  [metrics.sentBatches, ({ counts }) => counts.batches],
+  [metrics.lastSent, ({ counts }) => counts.lastSent],
+  [metrics.sentToDeadLetters, ({ counts }) => counts.deadLetters],
+]
+
+function writeSending(page: Exposition, { sending }: DaemonView): void {
+  one(page, metrics.leads, sending.leads ? 1 : 0)
+  page.begin(metrics.sendingState)
+  for (const { cluster, state, code } of sending.clusters)
+    page.sample(metrics.sendingState.name, labelText({ cluster, state, code: code ?? '' }), 1)
+  for (const [metric, read] of ofClusters) {
+    page.begin(metric)
+    for (const cluster of sending.clusters) {
+      const value = read(cluster)
+      if (value != null) page.sample(metric.name, labelText({ cluster: cluster.cluster }), value)
+    }
+  }
+  for (const [metric, of] of [
+    [metrics.sendRetries, 'retries'],
+    [metrics.sendRefusals, 'refusals'],
+  ] as const) {
+    page.begin(metric)
+    for (const { cluster, counts } of sending.clusters) {
+      for (const [code, count] of counts[of]) page.sample(metric.name, labelText({ cluster, code }), count)
+    }
   }
 }
 

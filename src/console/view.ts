@@ -15,6 +15,8 @@ export interface DaemonView {
   connects: Iterable<{ use: string; opened: number; failed: number }>
   /** Bytes. */
   budget: { used: number; limit: number }
+  /** What is sent to Kafka. */
+  sending: SendingView
   /** `at`: seconds since 1970; null before the first one. */
   reconciles: { count: number; at: number | null }
 }
@@ -66,4 +68,43 @@ export interface ConsumerCounts {
   fetchConnections: number
   retries: Iterable<{ code: string; sqlstateClass: string; count: number }>
   failures: Iterable<{ code: string; count: number }>
+}
+
+export interface SendingView {
+  /** Whether this daemon is the one that sends the outbox. */
+  leads: boolean
+  clusters: ClusterSending[]
+}
+
+export interface ClusterSending {
+  cluster: string
+  state: 'sending' | 'retrying' | 'standby'
+  /** Of what hinders it. */
+  code: string | null
+  counts: SendCounts
+  /** As it was counted last; null while another daemon sends, or until it is counted. */
+  backlog: {
+    /** Committed and not sent. */
+    messages: number
+    /** Timestamp of the oldest one of them, seconds since 1970. */
+    oldest: number | null
+    /** Held up until somebody changes something. */
+    waiting: number
+    waitingKeys: number
+    deadLetters: number
+  } | null
+}
+
+/** Since the daemon started. */
+export interface SendCounts {
+  messages: number
+  /** Before compression. */
+  bytes: number
+  /** Record batches. */
+  batches: number
+  /** Seconds since 1970. */
+  lastSent: number | null
+  retries: Iterable<[code: string, count: number]>
+  refusals: Iterable<[code: string, count: number]>
+  deadLetters: number
 }

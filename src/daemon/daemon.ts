@@ -80,6 +80,7 @@ class Daemon {
       budget,
       reconcileInterval,
       pipelineOf: (consumer) => this.#work.pipelineOf(consumer),
+      sending: () => this.#work.sending,
     })
     this.#work = new Work({
       config,

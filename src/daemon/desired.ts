@@ -13,6 +13,8 @@ export interface DesiredState {
   brokers: Map<string, string[]>
   /** How what is sent is delivered, by cluster with brokers. */
   deliveries: Map<string, Delivery>
+  /** Clusters for which messages that are refused become dead letters. */
+  burying: Set<string>
   /** What the columns of each consumer's relation are, by consumer; none where there is no relation. */
   shapes: Map<string, string>
   /** Topics to look at: somebody asked about them, or what is reported of a consumer's topic is old. */
@@ -36,6 +38,7 @@ export async function readDesiredState(runner: QueryRunner): Promise<DesiredStat
   const consumers = await runner.query<ConsumerSpec & Record<string, unknown>>(consumersQuery)
   const patterns = await runner.query<TopicPattern & Record<string, unknown>>(patternsQuery)
   const brokers = await runner.query<{ cluster: string; hosts: string[]; delivery: Delivery }>(brokersQuery)
+  const burying = await runner.query<{ name: string }>(buryingQuery)
   const watched = await runner.query<{ cluster: string; topic: string }>(watchedQuery)
   const resting = await runner.query<RestingConsumer & Record<string, unknown>>(restingQuery)
   const shapes = await runner.query<{ id: string; shape: string }>(shapesQuery)
@@ -44,6 +47,7 @@ export async function readDesiredState(runner: QueryRunner): Promise<DesiredStat
     patterns,
     brokers: new Map(brokers.map(({ cluster, hosts }) => [cluster, hosts])),
     deliveries: new Map(brokers.map(({ cluster, delivery }) => [cluster, delivery])),
+    burying: new Set(burying.map(({ name }) => name)),
     shapes: new Map(shapes.map(({ id, shape }) => [id, shape])),
     watched,
     resting,
@@ -87,6 +91,8 @@ const brokersQuery = `
   SELECT b.cluster, pg_catalog.array_agg(b.host ORDER BY b.host) AS hosts, c.delivery
     FROM millrace.broker AS b JOIN millrace.cluster AS c ON c.name = b.cluster
    GROUP BY b.cluster, c.delivery`
+
+const buryingQuery = "SELECT name FROM millrace.cluster WHERE on_refused = 'dead_letter'"
 
 /**
  * Who reads says every ten seconds what it sees. Of a consumer that stopped, failed or waits for PostgreSQL nobody says it,

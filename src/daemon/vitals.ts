@@ -2,7 +2,7 @@
 // in the database any more is forgotten with its counts.
 
 import { Histogram } from '../console/histogram.ts'
-import type { Check, ConsumerView, DaemonView, PartitionView } from '../console/view.ts'
+import type { Check, ConsumerView, DaemonView, PartitionView, SendingView } from '../console/view.ts'
 import { MillraceError } from '../errors.ts'
 import type { ConsumerSpec } from '../inbound/consumer.ts'
 import type { MemoryBudget } from '../inbound/memory-budget.ts'
@@ -19,6 +19,7 @@ export interface VitalParts {
   reconcileInterval: number
   /** What runs for a consumer now. */
   pipelineOf: (consumer: string) => Pipeline | undefined
+  sending: () => SendingView
 }
 
 /** Milliseconds that reconciling may be late: a statement may wait for a lock for ten seconds. */
@@ -96,6 +97,10 @@ export class Vitals implements DaemonView {
 
   get budget(): DaemonView['budget'] {
     return this.#parts.budget
+  }
+
+  get sending(): SendingView {
+    return this.#parts.sending()
   }
 
   get reconciles(): DaemonView['reconciles'] {

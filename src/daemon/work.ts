@@ -2,6 +2,7 @@
 // waits for nothing that takes long, so that the next look is not held up.
 
 import type { Config } from '../config/config.ts'
+import type { SendingView } from '../console/view.ts'
 import type { Pipeline } from '../inbound/pipeline.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
 import { Relay } from '../outbound/relay.ts'
@@ -13,6 +14,7 @@ import { Housekeeping } from './housekeeping.ts'
 import { Pipelines, type PipelinesParts } from './pipelines.ts'
 import type { Reporter } from './reports.ts'
 import { Requests } from './requests.ts'
+import { SendingVitals } from './sending-vitals.ts'
 import { TopicPatterns } from './topic-patterns.ts'
 import type { Vitals } from './vitals.ts'
 import { Watcher } from './watcher.ts'
@@ -31,7 +33,9 @@ export class Work {
   readonly #watcher: Watcher
   readonly #relay: Relay
   readonly #snapshots: Snapshots
+  readonly #sending: SendingVitals
   #brokers = new Map<string, string[]>()
+  #burying = new Set<string>()
 
   constructor(parts: WorkParts) {
     const { config, daemonId, shared, vitals, reports, outages, log, onEnd } = parts
@@ -48,6 +52,11 @@ export class Work {
       forget: (report) => reports.forget(report),
     })
     this.#requests = new Requests({ ...shared, daemonId, retry: config.retry, log, accessOf, onEnd })
+    this.#sending = new SendingVitals({
+      sessions: shared.sessions,
+      watched: config.http.listen !== null,
+      log,
+    })
     this.#relay = new Relay({
       daemonId,
       openSession: parts.openRelay,
@@ -62,6 +71,8 @@ export class Work {
       },
       leaseTimeout: config.outbound.leaseTimeout,
       outages,
+      buries: (cluster) => this.#burying.has(cluster),
+      meter: this.#sending,
       log,
     })
     this.#snapshots = new Snapshots({
@@ -83,6 +94,10 @@ export class Work {
     return [...this.#pipelines.all, ...this.#patterns.reports]
   }
 
+  get sending(): SendingView {
+    return this.#sending.view
+  }
+
   pipelineOf(consumer: string): Pipeline | undefined {
     return this.#pipelines.of(consumer)
   }
@@ -92,6 +107,7 @@ export class Work {
     const desired = await readDesiredState(session)
     this.#vitals.noteReconciled(desired)
     this.#brokers = desired.brokers
+    this.#burying = desired.burying
     this.#pipelines.keep(desired, installation, (cluster) => this.#accessOf(cluster))
     const watchers = `millrace.${installation}.watch`
     for (const { cluster, topic } of desired.watched) this.#watcher.ask(cluster, topic, watchers)
@@ -99,6 +115,7 @@ export class Work {
     this.#housekeeping.keep()
     this.#relay.keep(installation, desired.deliveries)
     await this.#snapshots.keep(session)
+    this.#sending.keep([...desired.brokers.keys()])
     await this.#requests.keep(session, watchers)
   }
 
@@ -112,6 +129,7 @@ export class Work {
       this.#requests.end(),
       this.#snapshots.end(),
       this.#relay.end(),
+      this.#sending.end(),
     ])
   }
 

@@ -23,7 +23,8 @@ export interface ProducerSettings {
 export interface ProducerEvents {
   /** Whether anything may be sent now. */
   maySend(): boolean
-  acknowledged(tickets: number[]): void
+  /** One batch is written. @param bytes before compression */
+  acknowledged(tickets: number[], bytes: number): void
   /** The broker does not take this record. */
   refused(queue: PartitionQueue, record: OutgoingRecord, ticket: number, error: MillraceError): void
   /** No record of the topic can be written now. */

@@ -211,7 +211,7 @@ export class Producer {
         this.#leave(queue, batch.size)
         this.#failures = 0
         this.#events.trouble(null)
-        this.#events.acknowledged(batch.tickets)
+        this.#events.acknowledged(batch.tickets, batch.size)
         batch.release()
         return
       case 'message':

@@ -15,6 +15,7 @@ import type { Delivery } from './delivery.ts'
 import { ExactlyOnce } from './exactly-once.ts'
 import { positionTopicName } from './kafka-position.ts'
 import type { Lease } from './lease.ts'
+import type { RelayMeter } from './meter.ts'
 import { batchQuery, waitingQuery } from './outbox-query.ts'
 import { RowReader } from './outbox-row.ts'
 import { Outcomes } from './outcomes.ts'
@@ -37,6 +38,9 @@ export interface ClusterRelayParts {
   sessions: SessionPool
   settings: ProducerSettings
   outages: Outages
+  /** Whether what the cluster refuses becomes a dead letter. */
+  buries: (cluster: string) => boolean
+  meter: RelayMeter
   log: Logger
 }
 
@@ -85,10 +89,11 @@ export class ClusterRelay implements RowTaker {
     const backoff = new Backoff(retry.min, retry.max)
     this.#progress = progress
     this.#rows = new RowReader(installation)
-    this.#refusals = new Refusals(cluster, settings.metadataInterval, log)
+    this.#refusals = new Refusals(cluster, settings.metadataInterval, () => parts.buries(cluster), log)
     this.#trouble = new SendingTrouble(cluster, progress, parts)
     this.#outcomes = new Outcomes(new Shipment(this.#room, false), {
       ...{ cluster, lease: parts.lease, refusals: this.#refusals, trouble: this.#trouble },
+      meter: parts.meter.of(cluster),
       positionTopic: positionTopicName(installation, cluster),
       onTrouble: () => this.#stopping && this.#giveUp(),
       onRecovery: () => backoff.reset(),
@@ -170,6 +175,8 @@ export class ClusterRelay implements RowTaker {
       await this.#inquiry.ask(place.topic)
       if (places.hasTopic(place.topic)) {
         places.add(place)
+        const reason = this.#refusals.reasonToBury(place.topic)
+        if (reason) await this.#progress.bury(place.topic, reason)
         continue
       }
       const rows = waitingQuery(this.#cluster, placeCondition(place), retryRows)
@@ -276,8 +283,8 @@ export class ClusterRelay implements RowTaker {
   async #record(from: bigint, last: boolean): Promise<void> {
     if (this.#exactly) return this.#exactly.commit(this.#producer, this.#outcomes.shipment, from, last)
     const { lastId } = this.#outcomes.shipment
-    if (lastId !== null)
-      await this.#progress.record(lastId > from ? lastId : from, this.#outcomes.shipment.takeParked())
+    if (lastId === null) return
+    await this.#progress.record(lastId > from ? lastId : from, this.#outcomes.shipment.takeParked())
   }
 
   async #recordRetried(): Promise<void> {

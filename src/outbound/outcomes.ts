@@ -8,6 +8,7 @@ import type { PartitionQueue } from '../kafka/partition-queue.ts'
 import type { ProducerEvents } from '../kafka/producer-events.ts'
 import { positionTicket } from './exactly-once.ts'
 import type { Lease } from './lease.ts'
+import type { ClusterMeter } from './meter.ts'
 import type { Refusals } from './refusals.ts'
 import type { SendingTrouble } from './sending-trouble.ts'
 import type { Shipment } from './shipment.ts'
@@ -17,6 +18,7 @@ interface Parts {
   lease: Lease
   refusals: Refusals
   trouble: SendingTrouble
+  meter: ClusterMeter
   /** Of the position, which is no row. */
   positionTopic: string
   onTrouble: () => void
@@ -47,18 +49,21 @@ export class Outcomes implements ProducerEvents {
     return this.#parts.lease.fresh
   }
 
-  acknowledged(tickets: number[]): void {
+  acknowledged(tickets: number[], bytes: number): void {
     if (tickets[0] === positionTicket) return
+    this.#parts.meter.sent(tickets.length, bytes)
     failpoint('outbound.after-acknowledged')
     this.shipment.written(tickets)
   }
 
   refused(queue: PartitionQueue, record: OutgoingRecord, ticket: number, error: MillraceError): void {
+    this.#parts.meter.refused(error.code)
     if (ticket === positionTicket) this.broken(error)
     else this.#parts.refusals.refuse(queue, record, ticket, error, this.shipment)
   }
 
   topicRefused(topic: string, error: MillraceError): void {
+    this.#parts.meter.refused(error.code)
     if (topic !== this.#parts.positionTopic) this.#parts.refusals.refuseTopic(topic, error)
     else if (this.begun) this.broken(error)
   }
@@ -76,11 +81,15 @@ export class Outcomes implements ProducerEvents {
   }
 
   trouble(error: MillraceError | null): void {
-    const { trouble, onTrouble, onRecovery } = this.#parts
+    const { trouble, meter, onTrouble, onRecovery } = this.#parts
     if (error) {
+      meter.retried(error.code)
       trouble.begin(error)
       onTrouble()
-    } else if (trouble.end()) onRecovery()
+    } else if (trouble.end()) {
+      meter.recovered()
+      onRecovery()
+    }
   }
 
   broken(cause: MillraceError): void {

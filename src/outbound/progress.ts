@@ -6,6 +6,7 @@ import type { Logger } from '../log.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import type { KafkaPosition } from './kafka-position.ts'
 import { type Lease, LeaseLost } from './lease.ts'
+import type { ClusterMeter, RelayMeter } from './meter.ts'
 import type { Parked } from './shipment.ts'
 import { placeCondition, placesQuery, type WaitingPlace } from './waiting.ts'
 
@@ -28,12 +29,17 @@ export class Progress {
   readonly #cluster: string
   readonly #shared: SharedSession
   readonly #lease: Lease
+  readonly #meter: ClusterMeter
   readonly #log: Logger
 
-  constructor(cluster: string, parts: { shared: SharedSession; lease: Lease; log: Logger }) {
+  constructor(
+    cluster: string,
+    parts: { shared: SharedSession; lease: Lease; meter: RelayMeter; log: Logger },
+  ) {
     this.#cluster = cluster
     this.#shared = parts.shared
     this.#lease = parts.lease
+    this.#meter = parts.meter.of(cluster)
     this.#log = parts.log
   }
 
@@ -57,21 +63,23 @@ export class Progress {
    * @param inKafka whether Kafka has committed that position  @throws LeaseLost
    */
   async record(lastId: bigint | null, parked: Parked[], inKafka = false): Promise<void> {
-    await this.#checked('SELECT millrace.record_outbox($1, $2, $3, $4, $5, $6, $7, $8, $9) AS kept', [
+    await this.#checked('SELECT millrace.record_outbox($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS kept', [
       lastId === null ? null : String(lastId),
       [...new Set(parked.map(({ xid }) => xid))],
       ...columnsOf(parked),
       inKafka,
     ])
+    this.#countDead(parked)
   }
 
   /** Of what waits, these were sent, and those wait on.  @param forGood not lost in a crash  @throws LeaseLost */
   async recordRetried(sent: string[], parked: Parked[], forGood = false): Promise<void> {
-    await this.#checked('SELECT millrace.record_waiting($1, $2, $3, $4, $5, $6, $7, $8) AS kept', [
+    await this.#checked('SELECT millrace.record_waiting($1, $2, $3, $4, $5, $6, $7, $8, $9) AS kept', [
       sent,
       ...columnsOf(parked),
       forGood,
     ])
+    this.#countDead(parked)
   }
 
   /** Whether the last messages were sent in Kafka transactions. @throws LeaseLost */
@@ -96,11 +104,26 @@ export class Progress {
     return this.#one(sql, [...valuesOf(position), position?.retried ?? [], goOn])
   }
 
+  /** What waits for a topic that cannot be written to becomes dead letters. @throws LeaseLost */
+  async bury(topic: string, error: MillraceError): Promise<void> {
+    const { buried } = await this.#one<{ buried: string | null }>(
+      'SELECT millrace.bury_topic($1, $2, $3, $4, $5) AS buried',
+      [topic, error.code, reasonOf(error)],
+    )
+    if (buried === null) throw new LeaseLost()
+    this.#meter.deadLettered(Number(buried))
+  }
+
   /** For whoever looks at millrace.outbox_status. Never throws. */
   tell(error: MillraceError | null): void {
     this.#shared
       .query(tell, [this.#cluster, this.#lease.epoch, error?.code ?? null, error && reasonOf(error)])
       .catch((cause) => this.#log.debug({ err: cause }, 'the state of the outbox could not be written'))
+  }
+
+  #countDead(parked: Parked[]): void {
+    const dead = parked.filter((one) => one.dead).length
+    if (dead > 0) this.#meter.deadLettered(dead)
   }
 
   /** @throws LeaseLost */
@@ -129,6 +152,7 @@ function columnsOf(parked: Parked[]): unknown[] {
   return [
     parked.map(({ id }) => id),
     parked.map(({ wholeTopic }) => wholeTopic),
+    parked.map(({ dead }) => dead),
     parked.map(({ code }) => code),
     parked.map(({ message }) => message),
   ]

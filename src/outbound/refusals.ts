@@ -12,14 +12,26 @@ export class Refusals {
   readonly places: WaitingPlaces
   readonly #cluster: string
   readonly #log: Logger
+  readonly #buries: () => boolean
+  /** Topics whose dead letters were spoken of, with the reason. */
+  readonly #said = new Set<string>()
   /** What each topic that waits as a whole met. */
   readonly #topicErrors = new Map<string, MillraceError>()
 
-  /** @param interval ms to the first time that something is tried again */
-  constructor(cluster: string, interval: number, log: Logger) {
+  /**
+   * @param interval ms to the first time that something is tried again
+   * @param buries whether what is refused becomes a dead letter, which nothing waits for
+   */
+  constructor(cluster: string, interval: number, buries: () => boolean, log: Logger) {
     this.places = new WaitingPlaces(interval, 60 * interval)
     this.#cluster = cluster
+    this.#buries = buries
     this.#log = log
+  }
+
+  /** What the topic met, where no message of it can be sent and none is to wait. */
+  reasonToBury(topic: string): MillraceError | null {
+    return this.#buries() && this.places.hasTopic(topic) ? (this.#topicErrors.get(topic) ?? null) : null
   }
 
   /** Has the row wait if it must. @returns whether it does */
@@ -38,6 +50,11 @@ export class Refusals {
     error: MillraceError,
     shipment: Shipment,
   ): void {
+    if (this.#buries()) {
+      shipment.park(ticket, false, error, true)
+      this.#sayBuried(topic, error)
+      return
+    }
     const id = shipment.idOf(ticket)
     this.places.add({
       topic,
@@ -52,7 +69,8 @@ export class Refusals {
 
   /** No message of the topic can be sent. */
   refuseTopic(topic: string, error: MillraceError): void {
-    if (!this.#topicErrors.has(topic))
+    if (this.#buries()) this.#sayBuried(topic, error)
+    else if (!this.#topicErrors.has(topic))
       this.#log.warn({ err: error, topic, cluster: this.#cluster }, 'the messages of a topic wait')
     this.#topicErrors.set(topic, error)
     this.places.add({ topic, wholeTopic: true, key: null, partition: null, id: null })
@@ -70,6 +88,18 @@ export class Refusals {
   withhold(topic: string, tickets: number[], shipment: Shipment): void {
     const wholeTopic = this.places.hasTopic(topic)
     const error = wholeTopic ? (this.#topicErrors.get(topic) ?? null) : null
-    for (const ticket of tickets) shipment.park(ticket, wholeTopic, error)
+    const dead = this.reasonToBury(topic) !== null
+    for (const ticket of tickets) shipment.park(ticket, wholeTopic, error, dead)
+  }
+
+  /** Once: there may be many. */
+  #sayBuried(topic: string, error: MillraceError): void {
+    const about = `${topic} ${error.code}`
+    if (this.#said.has(about)) return
+    this.#said.add(about)
+    this.#log.warn(
+      { err: error, topic, cluster: this.#cluster },
+      'messages become dead letters (millrace.outbox_dead_letters)',
+    )
   }
 }

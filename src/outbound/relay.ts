@@ -11,6 +11,7 @@ import type { SessionPool } from '../postgres/session-pool.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import type { Delivery } from './delivery.ts'
 import { Lease, LeaseLost } from './lease.ts'
+import type { RelayMeter } from './meter.ts'
 import { Term } from './term.ts'
 
 export interface RelayParts {
@@ -25,6 +26,9 @@ export interface RelayParts {
   /** Milliseconds. */
   leaseTimeout: number
   outages: Outages
+  /** Whether what a cluster refuses becomes a dead letter. */
+  buries: (cluster: string) => boolean
+  meter: RelayMeter
   log: Logger
 }
 
@@ -103,6 +107,7 @@ export class Relay {
         () => this.#bell.ring(),
         () => this.#bell.ring(),
       )
+      this.#parts.meter.leads(true)
       this.#parts.log.info({ epoch: lease.epoch }, 'this daemon sends the outbox')
       while (!signal.aborted) {
         lease.check()
@@ -110,6 +115,7 @@ export class Relay {
       }
       await term.end()
     } finally {
+      this.#parts.meter.leads(false)
       await term.close()
       await lease.release()
     }

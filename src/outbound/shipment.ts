@@ -15,6 +15,8 @@ export interface Parked {
   xid: string
   id: string
   wholeTopic: boolean
+  /** A dead letter: nothing waits for it. */
+  dead: boolean
   code: string | null
   message: string | null
 }
@@ -77,11 +79,12 @@ export class Shipment {
   }
 
   /** @param error of the row itself or of its topic; null: it is behind another one */
-  park(ticket: number, wholeTopic: boolean, error: { code: string } | null): void {
+  park(ticket: number, wholeTopic: boolean, error: { code: string } | null, dead = false): void {
     this.#parked.push({
       xid: String(this.#open.xid(ticket)),
       id: String(this.#open.id(ticket)),
       wholeTopic,
+      dead,
       code: error?.code ?? null,
       message: error && reasonOf(error),
     })

@@ -49,6 +49,8 @@ export interface OutboxStatus {
   /** Committed and not sent yet. */
   backlog: string
   oldestUnsent: Date | null
+  /** Seconds since its timestamp. */
+  oldestAge: number | null
   /** Cannot be sent until somebody changes something. */
   waiting: string
   waitingKeys: string
@@ -56,9 +58,12 @@ export interface OutboxStatus {
   waitingId: string | null
   waitingCode: string | null
   waitingMessage: string | null
+  deadLetters: string
   /** What holds up everything. */
   errorCode: string | null
   errorMessage: string | null
+  /** Seconds since the daemon that sends said that it does; null: none does. */
+  leaseAge: number | null
 }
 
 export interface Status {
@@ -87,11 +92,13 @@ const consumersQuery = `
   FROM millrace.consumers ORDER BY cluster, 3, target`
 
 const outboxQuery = `
-  SELECT cluster, backlog, oldest_unsent AS "oldestUnsent", waiting, waiting_keys AS "waitingKeys",
+  SELECT cluster, backlog, oldest_unsent AS "oldestUnsent",
+    extract(epoch FROM pg_catalog.clock_timestamp() - oldest_unsent)::float8 AS "oldestAge", waiting, waiting_keys AS "waitingKeys",
     waiting_id AS "waitingId", waiting_code AS "waitingCode", waiting_message AS "waitingMessage",
-    error_code AS "errorCode", error_message AS "errorMessage"
+    dead_letters AS "deadLetters", error_code AS "errorCode", error_message AS "errorMessage",
+    CASE WHEN daemon IS NOT NULL THEN extract(epoch FROM pg_catalog.clock_timestamp() - renewed_at)::float8 END AS "leaseAge"
   FROM millrace.outbox_status
-  WHERE backlog > 0 OR waiting > 0 OR error_code IS NOT NULL ORDER BY cluster`
+  WHERE backlog > 0 OR waiting > 0 OR dead_letters > 0 OR error_code IS NOT NULL ORDER BY cluster`
 
 const partitionsQuery = `
   SELECT consumer_id AS consumer, partition, next_offset AS position, low_watermark AS low,

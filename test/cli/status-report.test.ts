@@ -152,13 +152,16 @@ test('what of the outbox is not sent, and why', () => {
         cluster: 'default',
         backlog: '9007199254740993',
         oldestUnsent: now,
+        oldestAge: 200,
         waiting: '3',
         waitingKeys: '1',
         waitingId: '17',
         waitingCode: 'message-refused',
         waitingMessage: 'it is too large',
+        deadLetters: '2',
         errorCode: null,
         errorMessage: null,
+        leaseAge: null,
       },
     ],
   })
@@ -166,7 +169,9 @@ test('what of the outbox is not sent, and why', () => {
     shown,
     `No consumers.
 
-outbox for default: 9007199254740993 not sent, 3 waiting (keys: 1)
+outbox for default: 9007199254740993 not sent, the oldest for 3m, 3 waiting (keys: 1)
+  2 dead letters (millrace.outbox_dead_letters)
+  no daemon sends
   message 17 waits: message-refused
     it is too large
   hint: ${errorCodes['message-refused'].hint}

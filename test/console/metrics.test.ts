@@ -63,8 +63,8 @@ test('what was loaded, where it stands and what waits', async (t) => {
   assert.equal(own('millrace_consumers', { state: 'failed' }), 0)
   assert.equal(own('millrace_ready'), 1)
   assert.equal(own('millrace_postgres_sessions_limit'), 5)
-  // one that loads, and one that keeps house now and then
-  assert.ok(own('millrace_postgres_sessions_open') >= 1 && own('millrace_postgres_sessions_open') <= 2)
+  // one that loads, one that keeps house now and then, and one that counts what is not sent
+  assert.ok(own('millrace_postgres_sessions_open') >= 1 && own('millrace_postgres_sessions_open') <= 3)
   assert.equal(
     own('millrace_postgres_connects_total', { use: 'pump' }),
     own('millrace_postgres_sessions_open'),
@@ -176,6 +176,12 @@ test('a try that failed is counted by its SQLSTATE; every metric of docs and das
   const [topic, bad] = [await topicFor(t, { partitions: 1 }), await topicFor(t, { partitions: 1 })]
   await produce(topic, [{ value: '1' }])
   await produce(bad, [{ value: 'x' }])
+  // something is sent, something refused, and something tried again
+  await db.query(
+    `SELECT millrace.add_cluster('gone', 'localhost:1'), millrace.produce('no.topic.of.this.name', 'v', cluster := 'gone')`,
+  )
+  await db.query(`SELECT millrace.produce('no.topic.of.this.name', 'v', cluster := 'default')`)
+  await db.query(`SELECT millrace.produce($1, 'v', cluster := 'default')`, [await topicFor(t)])
   const blocker = await db.client()
   await blocker.query('BEGIN; LOCK TABLE target')
   await begin(db, topic, 'target', { start_offset: -2 })
@@ -192,18 +198,29 @@ test('a try that failed is counted by its SQLSTATE; every metric of docs and das
   await eventually('the retry is counted', async () => {
     return samplesOf(await daemon.metrics(), 'millrace_retries_total', { topic }).length > 0
   })
-  const retried = samplesOf(await daemon.metrics(), 'millrace_retries_total', { topic })
+  const loads = samplesOf(await daemon.metrics(), 'millrace_retries_total', { topic })
   assert.deepEqual(
-    retried.map(({ labels }) => [labels.sqlstate_class, labels.code]),
+    loads.map(({ labels }) => [labels.sqlstate_class, labels.code]),
     [['57', '']],
   )
   await blocker.query('ROLLBACK')
   await untilPassed(db, topic, 1)
   const found = await eventually('the load is counted', async () => {
     const all = await daemon.metrics()
-    return sampleOf(all, 'millrace_messages_loaded_total', { topic }).value === 1 && all
+    const loaded = sampleOf(all, 'millrace_messages_loaded_total', { topic }).value === 1
+    return loaded && samplesOf(all, 'millrace_last_sent_timestamp_seconds').length === 1 && all
   })
   assert.ok(sampleOf(found, 'millrace_postgres_connects_total', { use: 'pump' }).value >= 2)
+  const sent = { cluster: 'default' }
+  assert.equal(sampleOf(found, 'millrace_messages_sent_total', sent).value, 1)
+  assert.ok(sampleOf(found, 'millrace_sent_bytes_total', sent).value > 1)
+  assert.equal(sampleOf(found, 'millrace_sent_batches_total', sent).value, 1)
+  assert.ok(sampleOf(found, 'millrace_send_refusals_total', { ...sent, code: 'topic-missing' }).value >= 1)
+  const retried = { cluster: 'gone', code: 'kafka-unreachable' }
+  assert.ok(sampleOf(found, 'millrace_send_retries_total', retried).value >= 1)
+  assert.equal(sampleOf(found, 'millrace_sending_state', { cluster: 'gone' }).labels.state, 'retrying')
+  assert.equal(sampleOf(found, 'millrace_sending_state', sent).labels.state, 'sending')
+  assert.equal(sampleOf(found, 'millrace_outbox_leader').value, 1)
 
   const series = new Set([...found.values()].flatMap(({ samples }) => samples.map(({ name }) => name)))
   const named = [namesIn('docs/monitoring.md'), namesIn('docs/grafana-dashboard.json')]
@@ -227,6 +244,67 @@ test('a try that failed is counted by its SQLSTATE; every metric of docs and das
     Object.values(metrics)
       .map(({ name }) => name)
       .sort(),
+  )
+})
+
+test('what is not sent, where this daemon sends; another one stands by', async (t) => {
+  const db = await databaseFor(t)
+  await addBroker(db)
+  const topic = await topicFor(t, { partitions: 1, config: { 'max.message.bytes': '20000' } })
+  await db.query("SELECT millrace.produce($1, repeat('x', 50000), 'k'), millrace.produce($1, 'v', 'k')", [
+    topic,
+  ])
+  await db.query(`SELECT millrace.add_cluster('gone', 'localhost:1'),
+    millrace.produce('far', 'v', cluster := 'gone', "timestamp" := '2020-01-01Z')`)
+  const leader = await watchedDaemon(t, db)
+  const other = await watchedDaemon(t, db)
+  const found = await eventually(
+    'it is counted',
+    async () => {
+      for (const daemon of [leader, other]) {
+        const all = await daemon.metrics()
+        const waiting = samplesOf(all, 'millrace_outbox_waiting', { cluster: 'default' })
+        if (waiting[0]?.value === 2) return all
+      }
+      return null
+    },
+    { deadline: 40_000 },
+  )
+  const value = (name: string, cluster: string) =>
+    sampleOf(found, `millrace_outbox_${name}`, { cluster }).value
+  assert.deepEqual(
+    ['backlog', 'oldest_timestamp_seconds', 'waiting_keys', 'dead_letters'].map((name) =>
+      value(name, 'gone'),
+    ),
+    [1, Date.parse('2020-01-01Z') / 1000, 0, 0],
+  )
+  assert.deepEqual([value('backlog', 'default'), value('waiting_keys', 'default')], [0, 1])
+  const leaders = await Promise.all(
+    [leader, other].map(async (daemon) => sampleOf(await daemon.metrics(), 'millrace_outbox_leader').value),
+  )
+  assert.deepEqual(leaders.toSorted(), [0, 1])
+  const standby = leaders[0] === 0 ? leader : other
+  await eventually('the other one stands by', async () => {
+    const [found] = samplesOf(await standby.metrics(), 'millrace_sending_state', { cluster: 'gone' })
+    return found?.labels.state === 'standby'
+  })
+  assert.equal(samplesOf(await standby.metrics(), 'millrace_outbox_backlog').length, 0)
+  const { status, text } = await (standby === other ? leader : other).page('/readyz')
+  assert.equal(status, 200)
+  const { sending } = JSON.parse(text)
+  assert.equal(sending.leads, true)
+  assert.deepEqual(
+    sending.clusters.map(({ cluster, state, code, backlog, waiting }: Record<string, unknown>) => [
+      cluster,
+      state,
+      code,
+      backlog,
+      waiting,
+    ]),
+    [
+      ['default', 'sending', null, 0, 2],
+      ['gone', 'retrying', 'kafka-unreachable', 1, 0],
+    ],
   )
 })
 

@@ -4,12 +4,14 @@ CREATE TABLE millrace.cluster (
   name text PRIMARY KEY,
   created_at timestamptz NOT NULL DEFAULT now(),
   delivery text NOT NULL DEFAULT 'at_least_once',
-  unsent text
+  unsent text,
+  on_refused text NOT NULL DEFAULT 'wait'
 );
 COMMENT ON TABLE millrace.cluster IS 'Kafka clusters.';
 COMMENT ON COLUMN millrace.cluster.delivery IS 'Of messages that are sent: at_least_once, or exactly_once (in Kafka transactions).';
 COMMENT ON COLUMN millrace.cluster.unsent IS
   'Where Kafka and this database disagree about how far the outbox is sent: send what the database holds for unsent, or skip it. NULL: the daemon waits until somebody says.';
+COMMENT ON COLUMN millrace.cluster.on_refused IS 'What becomes of messages that Kafka does not take: they wait, with their key, or become dead letters (dead_letter).';
 INSERT INTO millrace.cluster (name) VALUES ('default');
 
 CREATE TABLE millrace.broker (
@@ -75,6 +77,8 @@ BEGIN
     PERFORM millrace.refuse('delivery-invalid', format('there is no delivery %L', left(NEW.delivery, 64)));
   ELSIF NEW.unsent NOT IN ('send', 'skip') THEN
     PERFORM millrace.refuse('unsent-invalid', format('unsent messages cannot be treated as %L', left(NEW.unsent, 64)));
+  ELSIF NEW.on_refused IN ('wait', 'dead_letter') IS NOT TRUE THEN
+    PERFORM millrace.refuse('on-refused-invalid', format('on_refused cannot be %L', left(NEW.on_refused, 64)));
   END IF;
   RETURN NEW;
 END
@@ -114,5 +118,5 @@ CREATE POLICY read ON millrace.cluster FOR SELECT USING (true);
 CREATE POLICY read ON millrace.broker FOR SELECT USING (true);
 CREATE POLICY administer ON millrace.cluster USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
 CREATE POLICY administer ON millrace.broker USING ((SELECT millrace.is_admin())) WITH CHECK ((SELECT millrace.is_admin()));
-GRANT SELECT, INSERT (name, delivery), UPDATE (delivery, unsent) ON millrace.cluster TO PUBLIC;
+GRANT SELECT, INSERT (name, delivery), UPDATE (delivery, unsent, on_refused) ON millrace.cluster TO PUBLIC;
 GRANT SELECT, INSERT ON millrace.broker TO PUBLIC;

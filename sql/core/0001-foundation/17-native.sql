@@ -57,19 +57,19 @@ AS $$
 $$;
 COMMENT ON FUNCTION millrace.add_cluster(text, text, text) IS 'Adds a Kafka cluster with its brokers, separated by commas. For administrators.';
 
-CREATE FUNCTION millrace.alter_cluster(name text, delivery text) RETURNS void
+CREATE FUNCTION millrace.alter_cluster(name text, delivery text DEFAULT NULL, on_refused text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF alter_cluster.delivery IS NULL THEN
+  IF alter_cluster.delivery IS NULL AND alter_cluster.on_refused IS NULL THEN
     PERFORM millrace.refuse('delivery-invalid', 'a cluster needs a delivery');
   END IF;
-  PERFORM millrace.change_cluster(name, 'change', alter_cluster.delivery, NULL);
+  PERFORM millrace.change_cluster(name, 'change', alter_cluster.delivery, NULL, alter_cluster.on_refused);
 END
 $$;
-COMMENT ON FUNCTION millrace.alter_cluster(text, text) IS
-  'How messages are sent to the cluster from now on: at_least_once or exactly_once. For administrators.';
+COMMENT ON FUNCTION millrace.alter_cluster(text, text, text) IS
+  'How messages are sent to the cluster from now on, at_least_once or exactly_once, and what becomes of those that it does not take, wait or dead_letter. For administrators.';
 
 CREATE FUNCTION millrace.resume_outbox(cluster text, unsent text) RETURNS void
 LANGUAGE plpgsql
@@ -83,13 +83,13 @@ BEGIN
   ) THEN
     PERFORM millrace.refuse('outbox-not-stopped', format('the outbox of cluster %L is not stopped', left(cluster, 64)));
   END IF;
-  PERFORM millrace.change_cluster(cluster, 'resume the outbox of', NULL, resume_outbox.unsent);
+  PERFORM millrace.change_cluster(cluster, 'resume the outbox of', NULL, resume_outbox.unsent, NULL);
 END
 $$;
 COMMENT ON FUNCTION millrace.resume_outbox(text, text) IS
   'Where Kafka and this database disagree about how far the outbox is sent: whether what the database holds for unsent is sent (send) or counts as sent (skip). For administrators.';
 
-CREATE FUNCTION millrace.change_cluster(name text, what text, delivery text, unsent text) RETURNS void
+CREATE FUNCTION millrace.change_cluster(name text, what text, delivery text, unsent text, on_refused text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -98,7 +98,8 @@ BEGIN
     PERFORM millrace.refuse('admin-required', format('role %I may not %s clusters', current_user, what));
   END IF;
   UPDATE millrace.cluster AS c
-  SET delivery = coalesce(change_cluster.delivery, c.delivery), unsent = coalesce(change_cluster.unsent, c.unsent)
+  SET delivery = coalesce(change_cluster.delivery, c.delivery), unsent = coalesce(change_cluster.unsent, c.unsent),
+    on_refused = coalesce(change_cluster.on_refused, c.on_refused)
   WHERE c.name = change_cluster.name;
   IF NOT FOUND THEN
     PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(name, 64)));
@@ -107,10 +108,12 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION millrace.drop_cluster(name text) RETURNS void
+CREATE FUNCTION millrace.drop_cluster(name text, force boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  unsent text;
 BEGIN
   IF NOT millrace.is_admin() THEN
     PERFORM millrace.refuse('admin-required', format('role %I may not drop clusters', current_user));
@@ -118,8 +121,17 @@ BEGIN
   IF EXISTS (SELECT FROM millrace.consumer AS c WHERE c.cluster = name) THEN
     PERFORM millrace.refuse('cluster-used', format('consumers read from cluster %L', name));
   END IF;
-  DELETE FROM millrace.topic_grant AS g WHERE g.cluster = name;
+  -- no message is written for it from here on
   DELETE FROM millrace.broker AS b WHERE b.cluster = name;
+  IF NOT force THEN
+    SELECT format('for cluster %L %s messages are not sent, %s wait and %s are dead letters', name, s.backlog, s.waiting, s.dead_letters)
+    INTO unsent FROM millrace.outbox_status AS s
+    WHERE s.cluster = drop_cluster.name AND (s.backlog > 0 OR s.waiting > 0 OR s.dead_letters > 0);
+    IF FOUND THEN
+      PERFORM millrace.refuse('cluster-unsent', unsent);
+    END IF;
+  END IF;
+  DELETE FROM millrace.topic_grant AS g WHERE g.cluster = name;
   DELETE FROM millrace.cluster AS c WHERE c.name = drop_cluster.name;
   IF NOT FOUND THEN
     PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', name));
@@ -128,8 +140,8 @@ EXCEPTION WHEN foreign_key_violation THEN
   PERFORM millrace.refuse('cluster-used', format('consumers read from cluster %L', name));
 END
 $$;
-COMMENT ON FUNCTION millrace.drop_cluster(text) IS
-  'Removes a cluster that no consumer uses, with its brokers and the grants of its topics. For administrators.';
+COMMENT ON FUNCTION millrace.drop_cluster(text, boolean) IS
+  'Removes a cluster that no consumer uses and whose messages are sent, or with force with those that are not, with its brokers and the grants of its topics. For administrators.';
 
 -- options: columns of millrace.consumer. target is the relation that "into" names along the caller's search_path.
 CREATE FUNCTION millrace.start_given(

@@ -82,6 +82,37 @@ CREATE TABLE millrace.outbox_waiting (
 COMMENT ON TABLE millrace.outbox_waiting IS
   'Messages that Kafka does not take as they or their topic are, and those behind them. Written by the daemon; read millrace.outbox_status.';
 CREATE INDEX outbox_waiting_order ON millrace.outbox_waiting (cluster, topic, id);
+ALTER TABLE millrace.outbox_waiting ADD FOREIGN KEY (cluster) REFERENCES millrace.cluster ON DELETE CASCADE;
+
+-- Those for which nothing waits.
+CREATE TABLE millrace.outbox_dead_letter (
+  LIKE millrace.outbox_0,
+  code text NOT NULL,
+  message text NOT NULL,
+  failed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (id),
+  FOREIGN KEY (cluster) REFERENCES millrace.cluster ON DELETE CASCADE
+);
+COMMENT ON TABLE millrace.outbox_dead_letter IS
+  'Messages that Kafka did not take and that nothing waits for. Written by the daemon; read millrace.outbox_dead_letters.';
+
+-- Of a cluster that is new nothing is sent, and nothing that is in the outbox already is for it, also if one of its name was
+-- there before.
+CREATE FUNCTION millrace.begin_cluster() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  oldest constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
+BEGIN
+  INSERT INTO millrace.outbox_progress (cluster, epoch, sent)
+  VALUES (NEW.name, 0, format('%1$s:%1$s:', oldest)::pg_snapshot);
+  RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER begin_cluster AFTER INSERT ON millrace.cluster
+  FOR EACH ROW EXECUTE FUNCTION millrace.begin_cluster();
 
 -- The lease is new: everything that is to be known of the outbox belongs to its holder.
 CREATE FUNCTION millrace.begin_relay(epoch bigint) RETURNS void
@@ -215,13 +246,13 @@ AS $$
     AND millrace.outbox_news(p.cluster, p.sent) = '{}'
 $$;
 
--- Up to last_id the batch in hand is sent, or waits: what waits from now on is copied here in the same transaction.
--- false: the lease is another's. The arrays are of one length.
--- Exactly once, it is told in two steps: what waits, for good, before the Kafka transaction that passes it commits (last_id is
--- NULL); and after that the position, up to which Kafka then has it (in_kafka).
+-- Up to last_id the batch in hand is sent, waits, or is a dead letter: what waits from now on and what is dead is copied here in
+-- the same transaction. false: the lease is another's. The arrays are of one length.
+-- Exactly once, it is told in two steps: what waits or is dead, for good, before the Kafka transaction that passes it commits
+-- (last_id is NULL); and after that the position, up to which Kafka then has it (in_kafka).
 CREATE FUNCTION millrace.record_outbox(
-  cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], codes text[], messages text[],
-  in_kafka boolean DEFAULT false
+  cluster text, epoch bigint, last_id bigint, xids xid8[], ids bigint[], whole_topic boolean[], dead boolean[], codes text[],
+  messages text[], in_kafka boolean DEFAULT false
 ) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -238,24 +269,32 @@ BEGIN
   IF NOT FOUND THEN
     RETURN false;
   ELSIF cardinality(ids) > 0 THEN
-    INSERT INTO millrace.outbox_waiting
-    SELECT o.*, w.whole_topic, w.code, w.message
-    FROM unnest(ids, record_outbox.whole_topic, codes, messages) AS w (id, whole_topic, code, message)
-    JOIN (
-      SELECT * FROM millrace.outbox_0 UNION ALL SELECT * FROM millrace.outbox_1
-      UNION ALL SELECT * FROM millrace.outbox_2 UNION ALL SELECT * FROM millrace.outbox_3
-    ) AS o ON o.id = w.id
-    WHERE o.xid = ANY (xids) AND o.id = ANY (ids)
+    WITH told AS (
+      SELECT o AS letter, w.whole_topic, w.dead, w.code, w.message
+      FROM unnest(ids, record_outbox.whole_topic, record_outbox.dead, codes, messages) AS w (id, whole_topic, dead, code, message)
+      JOIN (
+        SELECT * FROM millrace.outbox_0 UNION ALL SELECT * FROM millrace.outbox_1
+        UNION ALL SELECT * FROM millrace.outbox_2 UNION ALL SELECT * FROM millrace.outbox_3
+      ) AS o ON o.id = w.id
+      WHERE o.xid = ANY (xids) AND o.id = ANY (ids)
+    ), waits AS (
+      INSERT INTO millrace.outbox_waiting
+      SELECT (letter).*, t.whole_topic, t.code, t.message FROM told AS t WHERE NOT t.dead
+      ON CONFLICT DO NOTHING
+    )
+    INSERT INTO millrace.outbox_dead_letter
+    SELECT (letter).*, t.code, t.message FROM told AS t WHERE t.dead
     ON CONFLICT DO NOTHING;
   END IF;
   RETURN true;
 END
 $$;
 
--- Of messages that wait, those that were sent go, and the others are told apart. false: the lease is another's.
+-- Of messages that wait, those that were sent go, so do those that are dead letters now, and the others are told apart.
+-- false: the lease is another's.
 -- Exactly once, that is stored for good before the next Kafka transaction: Kafka keeps the ids of the last one alone.
 CREATE FUNCTION millrace.record_waiting(
-  cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], codes text[], messages text[],
+  cluster text, epoch bigint, sent bigint[], ids bigint[], whole_topic boolean[], dead boolean[], codes text[], messages text[],
   exactly_once boolean DEFAULT false
 ) RETURNS boolean
 LANGUAGE plpgsql
@@ -276,7 +315,41 @@ BEGIN
     attempts = o.attempts + (w.code IS NOT NULL)::integer
   FROM unnest(ids, record_waiting.whole_topic, codes, messages) AS w (id, whole_topic, code, message)
   WHERE o.id = w.id;
+  PERFORM millrace.bury(ARRAY(SELECT w.id FROM unnest(ids, record_waiting.dead) AS w (id, dead) WHERE w.dead));
   RETURN true;
+END
+$$;
+
+-- What waits becomes a dead letter, with what it met last.
+CREATE FUNCTION millrace.bury(ids bigint[]) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH moved AS (DELETE FROM millrace.outbox_waiting AS o WHERE o.id = ANY (ids) RETURNING o.*)
+  INSERT INTO millrace.outbox_dead_letter
+  SELECT id, xid, "timestamp", owner, partition, cluster, topic, key, value, headers, source, code, message FROM moved
+  ON CONFLICT DO NOTHING
+$$;
+
+-- A topic cannot be written to, and nothing is to wait for it. Returns how many did, NULL: the lease is another's.
+CREATE FUNCTION millrace.bury_topic(cluster text, epoch bigint, topic text, code text, message text) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  ids bigint[];
+BEGIN
+  PERFORM FROM millrace.outbox_progress AS p
+  WHERE p.cluster = bury_topic.cluster AND p.epoch = bury_topic.epoch FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  WITH told AS (
+    UPDATE millrace.outbox_waiting AS o SET code = bury_topic.code, message = bury_topic.message
+    WHERE o.cluster = bury_topic.cluster AND o.topic = bury_topic.topic RETURNING o.id)
+  SELECT array_agg(t.id) INTO ids FROM told AS t;
+  PERFORM millrace.bury(ids);
+  RETURN coalesce(cardinality(ids), 0);
 END
 $$;
 
@@ -369,6 +442,7 @@ SELECT
   backlog.oldest AS oldest_unsent,
   coalesce(waiting.messages, 0) AS waiting,
   coalesce(waiting.keys, 0) AS waiting_keys,
+  dead.letters AS dead_letters,
   first_waiting.id AS waiting_id,
   first_waiting.topic AS waiting_topic,
   first_waiting.code AS waiting_code,
@@ -393,6 +467,9 @@ CROSS JOIN LATERAL (
     count(DISTINCT ROW(w.topic, w.key, CASE WHEN w.key IS NULL THEN coalesce(-w.partition, w.id) END)) AS keys
   FROM millrace.outbox_waiting AS w WHERE w.cluster = c.name
 ) AS waiting
+CROSS JOIN LATERAL (
+  SELECT count(*) AS letters FROM millrace.outbox_dead_letter AS d WHERE d.cluster = c.name
+) AS dead
 LEFT JOIN LATERAL (
   SELECT w.id, w.topic, w.code, w.message FROM millrace.outbox_waiting AS w
   WHERE w.cluster = c.name AND w.code IS NOT NULL ORDER BY w.id LIMIT 1
@@ -404,4 +481,7 @@ COMMENT ON VIEW millrace.outbox_status IS
 ALTER TABLE millrace.lease ENABLE ROW LEVEL SECURITY;
 ALTER TABLE millrace.outbox_progress ENABLE ROW LEVEL SECURITY;
 ALTER TABLE millrace.outbox_waiting ENABLE ROW LEVEL SECURITY;
+-- With a cluster an administrator makes its row; nobody but the daemon changes one.
+CREATE POLICY begin ON millrace.outbox_progress FOR INSERT WITH CHECK (epoch = 0 AND (SELECT millrace.is_admin()));
+GRANT INSERT (cluster, epoch, sent) ON millrace.outbox_progress TO PUBLIC;
 GRANT SELECT ON millrace.outbox_status TO PUBLIC;

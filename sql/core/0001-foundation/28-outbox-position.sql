@@ -74,6 +74,9 @@ BEGIN
   DELETE FROM millrace.outbox_waiting AS w
   WHERE w.cluster = progress.cluster AND w.id > progress.last_id
     AND pg_visible_in_snapshot(w.xid, progress.batch) AND NOT pg_visible_in_snapshot(w.xid, progress.sent);
+  DELETE FROM millrace.outbox_dead_letter AS d
+  WHERE d.cluster = progress.cluster AND d.id > progress.last_id
+    AND pg_visible_in_snapshot(d.xid, progress.batch) AND NOT pg_visible_in_snapshot(d.xid, progress.sent);
   UPDATE millrace.cluster AS c SET unsent = NULL WHERE c.name = progress.cluster AND c.unsent IS NOT NULL;
   number := progress.number;
   token := progress.token;

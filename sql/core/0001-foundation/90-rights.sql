@@ -5,7 +5,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  GRANT DELETE ON millrace.cluster, millrace.broker, millrace.topic_grant TO millrace_admin;
+  GRANT DELETE ON millrace.cluster, millrace.broker, millrace.topic_grant, millrace.outbox_dead_letter TO millrace_admin;
+  GRANT SELECT ON millrace.outbox_dead_letter TO millrace_admin;
 END
 $$;
 COMMENT ON FUNCTION millrace.grant_admin() IS
