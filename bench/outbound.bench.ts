@@ -20,6 +20,7 @@ export function run(): Promise<Measurement[]> {
   return withStack(async (stack) => [
     ...(await draining(stack)),
     ...(await latency(stack)),
+    ...(await exactlyOnce(stack)),
     ...(await waking(stack)),
   ])
 }
@@ -91,6 +92,35 @@ async function latency({ url, brokers, client }: InstalledStack): Promise<Measur
     { case: 'COMMIT to consumer at 100/s, p99', value: p99, unit: 'ms', target: 20, holds: p99 < 20 },
     { case: 'daemon at 100/s', value: cost, unit: '% of a core' },
     { case: 'daemon, nothing produced', value: idle, unit: '% of a core', target: 1, holds: idle < 1 },
+  ]
+}
+
+/** The same in Kafka transactions. */
+async function exactlyOnce({ url, brokers, client }: InstalledStack): Promise<Measurement[]> {
+  await client.query("SELECT millrace.alter_cluster('default', delivery := 'exactly_once')")
+  await createTopics(brokers, ['exactly', 'exactly-drained'], topicPartitions)
+  const daemon = await DaemonProcess.start(url, { monitored: false })
+  const { times, cost } = await timeDelivery({ client, brokers, topic: 'exactly', daemon, count: 3000 })
+  await daemon.stop()
+  await fillOutbox(client, 'exactly-drained', messages)
+  const drainer = await DaemonProcess.start(url)
+  const start = performance.now()
+  await untilWritten(brokers, 'exactly-drained', messages)
+  const rate = messages / ((performance.now() - start) / 1000)
+  await drainer.stop()
+  await client.query("SELECT millrace.alter_cluster('default', delivery := 'at_least_once')")
+  const [p50, p99] = [percentile(times, 0.5), percentile(times, 0.99)]
+  return [
+    {
+      case: 'COMMIT to consumer at 100/s, exactly once, p50',
+      value: p50,
+      unit: 'ms',
+      target: 20,
+      holds: p50 < 20,
+    },
+    { case: 'COMMIT to consumer at 100/s, exactly once, p99', value: p99, unit: 'ms' },
+    { case: 'daemon at 100/s, exactly once', value: cost, unit: '% of a core' },
+    { case: 'drain, 200 bytes, exactly once', value: rate, unit: 'messages/s' },
   ]
 }
 

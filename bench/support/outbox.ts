@@ -1,7 +1,7 @@
 // Messages in the outbox, and when they are in Kafka.
 
 import { setTimeout } from 'node:timers/promises'
-import { Admin, Consumer, ListOffsetTimestamps } from '@platformatic/kafka'
+import { Admin, Consumer, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
 import type pg from 'pg'
 import type { DaemonProcess } from './daemon-process.ts'
 import { topicPartitions } from './topics.ts'
@@ -21,7 +21,7 @@ export async function fillOutbox(client: pg.Client, topic: string, count: number
   }
 }
 
-/** Returns when the topic has so many messages. */
+/** Returns when the topic has so many messages that a reader with read_committed may see. */
 export async function untilWritten(brokers: string, topic: string, count: number): Promise<void> {
   const admin = new Admin({ clientId: 'bench', bootstrapBrokers: [brokers] })
   const asked = Array.from({ length: topicPartitions }, (_, partitionIndex) => ({
@@ -29,7 +29,10 @@ export async function untilWritten(brokers: string, topic: string, count: number
     timestamp: ListOffsetTimestamps.LATEST,
   }))
   for (let there = 0; there < count; await setTimeout(20)) {
-    const [listed] = await admin.listOffsets({ topics: [{ name: topic, partitions: asked }] })
+    const [listed] = await admin.listOffsets({
+      topics: [{ name: topic, partitions: asked }],
+      isolationLevel: FetchIsolationLevels.READ_COMMITTED,
+    })
     there = listed?.partitions.reduce((sum, { offset }) => sum + Number(offset), 0) ?? 0
   }
   await admin.close()
@@ -56,6 +59,7 @@ export async function timeDelivery(delivery: Delivery): Promise<{ times: number[
     bootstrapBrokers: [brokers],
     maxWaitTime: 1000,
     minBytes: 1,
+    isolationLevel: FetchIsolationLevels.READ_COMMITTED,
   })
   const arrived = new Map<number, number>()
   const stream = await consumer.consume({ topics: [topic], mode: 'earliest' })

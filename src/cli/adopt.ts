@@ -28,7 +28,8 @@ export async function adopt(args: string[], env: NodeJS.ProcessEnv): Promise<num
   return exitCodes.ok
 }
 
-function describe({ clone, keptRunning, difference, installation, stopped, ownGroups }: Adoption): string[] {
+function describe(adoption: Adoption): string[] {
+  const { clone, keptRunning, difference, installation, stopped, discarded, ownGroups } = adoption
   if (!clone) return [difference === null ? 'nothing had changed' : `adopted as the original: ${difference}`]
   const lines = [`adopted as a clone, installation ${installation}`]
   if (difference !== null) lines.push(difference)
@@ -37,6 +38,7 @@ function describe({ clone, keptRunning, difference, installation, stopped, ownGr
       ? 'its consumers go on from the positions stored in it'
       : `consumers stopped: ${stopped}; begin those again that this copy should read`,
   )
+  if (discarded > 0) lines.push(`messages of the outbox that are the original's to send: ${discarded}`)
   for (const { topic, group } of ownGroups) {
     lines.push(`note: the consumer of topic ${topic} has the group_id ${group}, as the original has`)
   }

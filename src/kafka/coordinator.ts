@@ -49,7 +49,7 @@ export class Coordinator {
   readonly #events: CoordinatorEvents
   readonly #backoff: Backoff
   #wire: Promise<Wire> | null = null
-  #closed = false
+  readonly #closed = new AbortController()
 
   /** @param retry milliseconds */
   constructor(
@@ -67,7 +67,7 @@ export class Coordinator {
   /** @throws MillraceError transaction-lost; Error when it was closed; of the question what is not Kafka's general */
   async ask<T>(question: (connection: Connection) => Promise<T>): Promise<T> {
     for (let pause = shortestPause; ; ) {
-      if (this.#closed) throw new Error('the producer is closed')
+      if (this.#closed.signal.aborted) throw new Error('the producer is closed')
       try {
         if (!this.#events.maySend()) throw new MillraceError('lease-expired')
         this.#wire ??= this.#find()
@@ -84,14 +84,15 @@ export class Coordinator {
         }
         if (error instanceof RefusedTopics) throw error
         this.#drop()
-        if (!this.#closed && !hasProtocolError(error, ...moved)) this.#tell(error)
-        await setTimeout(this.#backoff.next())
+        const { signal } = this.#closed
+        if (!signal.aborted && !hasProtocolError(error, ...moved)) this.#tell(error)
+        await setTimeout(this.#backoff.next(), undefined, { signal }).catch(() => {})
       }
     }
   }
 
   close(): void {
-    this.#closed = true
+    this.#closed.abort()
     this.#drop()
   }
 

@@ -276,7 +276,8 @@ export class ClusterRelay implements RowTaker {
     if (this.#exactly || !whole || !this.#producer.idle || this.#outcomes.shipment.hasToTell)
       await recording.now()
     this.#outcomes.check()
-    if (!this.#stopping) recording.check()
+    // what was not committed when it had to end was not sent
+    if (!this.#stopping || !this.#exactly) recording.check()
     return whole && this.#producer.idle && !recording.hasFailed
   }
 

@@ -31,9 +31,12 @@ export class Takeover {
     const { backoff, onTrouble } = this.#parts
     while (!this.#stopping) {
       try {
-        await this.#try()
+        const attempt = this.#try()
+        attempt.catch(() => {})
+        await Promise.race([attempt, this.#stopped.promise])
+        if (this.#stopping) break
         onTrouble(null)
-        return !this.#stopping
+        return true
       } catch (error) {
         if (this.#stopping) break
         if (!isOfKafka(error)) throw error

@@ -13,6 +13,8 @@ export interface Adoption {
   installation: string
   /** Consumers that were to run and are not any more. */
   stopped: number
+  /** Messages of a clone's outbox that it does not send. */
+  discarded: number
   /** Consumers in a group whose name was given: the original's are in the same. */
   ownGroups: { topic: string; group: string }[]
 }
@@ -36,6 +38,7 @@ export async function adopt(
     await becomeOwner(client, owner)
     const difference = await readDifference(client)
     const before = await countRunning(client)
+    const unsent = clone ? await countUnsent(client) : 0
     await client.query('SELECT millrace.adopt($1, $2)', [clone, keepRunning])
     const installed = await client.query<{ id: string }>('SELECT id FROM millrace.installation')
     const groups = await client.query<{ topic: string; group: string }>(
@@ -47,9 +50,17 @@ export async function adopt(
       difference,
       installation: installed.rows[0]!.id,
       stopped: before - (await countRunning(client)),
+      discarded: unsent,
       ownGroups: groups.rows,
     }
   })
+}
+
+async function countUnsent(client: pg.ClientBase): Promise<number> {
+  const { rows } = await client.query<{ unsent: string }>(
+    'SELECT coalesce(pg_catalog.sum(backlog + waiting), 0) AS unsent FROM millrace.outbox_status',
+  )
+  return Number(rows[0]!.unsent)
 }
 
 async function countRunning(client: pg.ClientBase): Promise<number> {

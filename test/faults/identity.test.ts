@@ -6,6 +6,7 @@ import pg from 'pg'
 import { afterwards, type Cleanup } from '../support/cleanup.ts'
 import { backupOf, sameDatabase, startBackup } from '../support/copies.ts'
 import { type Database, databaseAt, databaseFor } from '../support/database.ts'
+import { copyRows } from '../support/dump.ts'
 import { addBroker, promptDaemon, untilState } from '../support/flow.ts'
 import { Ledger } from '../support/ledger.ts'
 import { millrace } from '../support/millrace.ts'
@@ -122,7 +123,7 @@ test('F15 a dump that is restored on another server waits, then goes on from its
   await client.end()
   await millrace(['install', '--all', '--database', restored.url])
   await restored.query(`CREATE TABLE ${ledger.table} (partition int, n bigint, body text)`)
-  await copyRows(db, restored, ledger.table)
+  await copyRows(db, restored, [ledger.table])
   // the original is out of service; its log goes on
   await ledger.produce(1000)
   const daemon = await promptDaemon(t, restored)
@@ -133,29 +134,6 @@ test('F15 a dump that is restored on another server waits, then goes on from its
   await ledger.in(restored).untilWhole()
   assert.equal((await installationOf(restored)).id, (await installationOf(db)).id)
 })
-
-/** What pg_dump and pg_restore do with the rows: the programs are not in the package with the server. */
-async function copyRows(from: Database, to: Database, table: string): Promise<void> {
-  const { rows } = await from.query(
-    "SELECT oid::regclass::text AS name FROM pg_class WHERE relnamespace = 'millrace'::regnamespace AND relkind = 'r'",
-  )
-  const client = await to.client()
-  await client.query("BEGIN; SET LOCAL session_replication_role = 'replica'")
-  for (const name of [...rows.map((row) => row.name), table]) {
-    const { rows: found } = await from.query(`SELECT json_agg(t) AS all FROM ${name} AS t`)
-    await client.query(`DELETE FROM ${name}`)
-    await client.query(
-      `INSERT INTO ${name} OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_recordset(NULL::${name}, $1)`,
-      [JSON.stringify(found[0].all ?? [])],
-    )
-    await client.query(
-      `SELECT setval(pg_get_serial_sequence($1, attname), 1000) FROM pg_attribute
-        WHERE attrelid = $1::text::regclass AND attidentity <> ''`,
-      [name],
-    )
-  }
-  await client.query('COMMIT')
-}
 
 test('F15 a running daemon whose database is exchanged stops everything', async (t) => {
   const db = await databaseFor(t)
