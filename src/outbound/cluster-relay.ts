@@ -58,6 +58,9 @@ export interface Batch {
 /** Milliseconds between two times that the position is written within a batch. */
 const recordInterval = 500
 
+/** Milliseconds for which what waits is tried again while others may have something to send. */
+const retryTime = 50
+
 /** Rows that are tried again at a time. */
 const retryRows = 1000
 
@@ -131,7 +134,7 @@ export class ClusterRelay implements RowTaker {
 
   /** Whether something that waits is to be tried again. */
   get retryIsDue(): boolean {
-    return this.begun && this.#refusals.places.due().length > 0
+    return this.begun && this.#refusals.places.anyDue
   }
 
   /** Whether anything waits that will be tried again. */
@@ -165,18 +168,19 @@ export class ClusterRelay implements RowTaker {
     return false
   }
 
-  /** Tries again what waits, where its time has come. */
+  /** Tries again some of what waits, where its time has come. The rest has its turn after another batch. */
   async retry(): Promise<void> {
     const { places } = this.#refusals
+    const end = performance.now() + retryTime
+    const known = new Set<string>()
     for (const place of places.due()) {
-      if (this.#stopping) return
+      if (this.#stopping || performance.now() >= end) return
       places.release(place)
       this.#outcomes.shipment = new Shipment(this.#room, true)
-      await this.#inquiry.ask(place.topic)
+      if (!known.has(place.topic)) await this.#inquiry.ask(place.topic)
+      known.add(place.topic)
       if (places.hasTopic(place.topic)) {
         places.add(place)
-        const reason = this.#refusals.reasonToBury(place.topic)
-        if (reason) await this.#progress.bury(place.topic, reason)
         continue
       }
       const rows = waitingQuery(this.#cluster, placeCondition(place), retryRows)

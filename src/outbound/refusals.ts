@@ -6,14 +6,14 @@ import type { PartitionQueue } from '../kafka/partition-queue.ts'
 import type { Logger } from '../log.ts'
 import type { OutboxRow } from './outbox-row.ts'
 import type { Shipment } from './shipment.ts'
-import { WaitingPlaces } from './waiting.ts'
+import { WaitingPlaces, wholeTopicOf } from './waiting.ts'
 
 export class Refusals {
   readonly places: WaitingPlaces
   readonly #cluster: string
   readonly #log: Logger
   readonly #buries: () => boolean
-  /** Topics whose dead letters were spoken of, with the reason. */
+  /** Topics whose messages were spoken of, with the reason. */
   readonly #said = new Set<string>()
   /** What each topic that waits as a whole met. */
   readonly #topicErrors = new Map<string, MillraceError>()
@@ -31,7 +31,9 @@ export class Refusals {
 
   /** What the topic met, where no message of it can be sent and none is to wait. */
   reasonToBury(topic: string): MillraceError | null {
-    return this.#buries() && this.places.hasTopic(topic) ? (this.#topicErrors.get(topic) ?? null) : null
+    if (!this.#buries() || !this.places.hasTopic(topic)) return null
+    const error = this.#topicErrors.get(topic)
+    return error && !passes(error) ? error : null
   }
 
   /** Has the row wait if it must. @returns whether it does */
@@ -56,24 +58,25 @@ export class Refusals {
       return
     }
     const id = shipment.idOf(ticket)
-    this.places.add({
+    const { wholeTopic } = this.places.add({
       topic,
       wholeTopic: false,
       key: key && Buffer.from(key),
       partition: !key && shipment.choseItsPartition(ticket) ? partition : null,
       id,
     })
-    shipment.park(ticket, false, error)
-    this.#log.warn({ err: error, id: String(id), cluster: this.#cluster }, 'a message waits, and its key')
+    shipment.park(ticket, wholeTopic, error)
+    if (this.#isNew(topic, error))
+      this.#log.warn({ err: error, id: String(id), cluster: this.#cluster }, 'a message waits, and its key')
   }
 
   /** No message of the topic can be sent. */
   refuseTopic(topic: string, error: MillraceError): void {
-    if (this.#buries()) this.#sayBuried(topic, error)
+    if (this.#buries() && !passes(error)) this.#sayBuried(topic, error)
     else if (!this.#topicErrors.has(topic))
       this.#log.warn({ err: error, topic, cluster: this.#cluster }, 'the messages of a topic wait')
     this.#topicErrors.set(topic, error)
-    this.places.add({ topic, wholeTopic: true, key: null, partition: null, id: null })
+    this.places.add(wholeTopicOf(topic))
   }
 
   mustWait(
@@ -92,14 +95,24 @@ export class Refusals {
     for (const ticket of tickets) shipment.park(ticket, wholeTopic, error, dead)
   }
 
-  /** Once: there may be many. */
   #sayBuried(topic: string, error: MillraceError): void {
-    const about = `${topic} ${error.code}`
-    if (this.#said.has(about)) return
-    this.#said.add(about)
+    if (!this.#isNew(topic, error)) return
     this.#log.warn(
       { err: error, topic, cluster: this.#cluster },
       'messages become dead letters (millrace.outbox_dead_letters)',
     )
   }
+
+  /** Of each it is said once: there may be many. */
+  #isNew(topic: string, error: MillraceError): boolean {
+    const about = `${topic} ${error.code}`
+    if (this.#said.has(about)) return false
+    this.#said.add(about)
+    return true
+  }
+}
+
+/** It is nothing about the messages or their topic. */
+function passes({ code }: MillraceError): boolean {
+  return code === 'partition-unavailable'
 }

@@ -35,6 +35,8 @@ interface Running {
   finished: boolean
   /** It can do nothing more. */
   broken: boolean
+  /** What waits was tried again after its last batch. */
+  retried: boolean
   /** performance.now() of its last batch. */
   begunAt: number
 }
@@ -108,7 +110,14 @@ export class Term {
         lease: this.#lease,
         installation: this.#installation,
       })
-      this.#running.set(cluster, { relay, work: null, finished: false, broken: false, begunAt: 0 })
+      this.#running.set(cluster, {
+        relay,
+        work: null,
+        finished: false,
+        broken: false,
+        retried: false,
+        begunAt: 0,
+      })
     }
   }
 
@@ -121,14 +130,18 @@ export class Term {
     }
     if (performance.now() - running.begunAt < batchInterval) return true
     const batch = await this.#next(running)
-    if (batch) {
+    const { relay } = running
+    // by turns where there is both; a batch that is not begun is in hand the next time, too
+    if (relay.retryIsDue && (batch === null || !running.retried)) {
+      running.retried = true
+      this.#work(running, () => relay.retry())
+    } else if (batch) {
+      running.retried = false
       running.begunAt = performance.now()
       this.#work(running, async () => {
-        running.finished = await running.relay.send(batch)
+        running.finished = await relay.send(batch)
       })
-      return true
     }
-    if (running.relay.retryIsDue) this.#work(running, () => running.relay.retry())
     return running.work !== null
   }
 
@@ -173,9 +186,8 @@ export class Term {
     if (now - this.#tidiedAt < interval) return
     this.#tidiedAt = now
     const { session, epoch } = this.#lease
-    for (const [cluster, { work }] of this.#running) {
-      if (!work) await session.query('SELECT millrace.advance_outbox($1, $2)', [cluster, epoch])
-    }
+    const busy = [...this.#running].flatMap(([cluster, { work }]) => (work ? [cluster] : []))
+    await session.query('SELECT millrace.advance_outbox($1, $2)', [busy, epoch])
     await session.query('SELECT millrace.rotate_outbox()')
   }
 
@@ -188,11 +200,9 @@ export class Term {
       return
     }
     const quiet = performance.now() - this.#newsAt
-    if (news || quiet < awakeFor || idle.length < all.length) {
-      await this.#bell.sleep(lookInterval)
-      return
-    }
-    await this.#sleep(quiet)
+    if (news || quiet < awakeFor) await this.#bell.sleep(lookInterval)
+    else if (idle.length < all.length) await this.#bell.sleep(lessOften(quiet))
+    else await this.#sleep(quiet)
   }
 
   /** Writers see that it sleeps from before the last look on: none is missed. It sleeps on until there is something new. */
@@ -206,7 +216,7 @@ export class Term {
       'SELECT millrace.outbox_sleep() AS asleep',
     )
     this.#asleep = row?.asleep ?? false
-    if (!this.#asleep) await this.#bell.sleep(Math.min(longestLook, lookInterval + quiet / 20))
+    if (!this.#asleep) await this.#bell.sleep(lessOften(quiet))
   }
 
   async #wake(): Promise<void> {
@@ -214,4 +224,9 @@ export class Term {
     this.#asleep = false
     await this.#lease.session.query('SELECT pg_catalog.pg_advisory_unlock(1298756723, 5)')
   }
+}
+
+/** @param quiet ms for which nothing was new  @returns ms to the next look */
+function lessOften(quiet: number): number {
+  return Math.min(longestLook, lookInterval + quiet / 20)
 }

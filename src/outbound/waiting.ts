@@ -20,8 +20,13 @@ interface Waiting {
   pause: number
 }
 
+/** Beyond so many, the whole topic waits where another key would. */
+const mostPlaces = 20_000
+
 export class WaitingPlaces {
   readonly #places = new Map<string, Waiting>()
+  /** performance.now() before which nothing is tried again. */
+  #nextAt = Infinity
   /** Pauses of places that are being tried again. */
   readonly #pauses = new Map<string, number>()
   readonly #min: number
@@ -48,18 +53,32 @@ export class WaitingPlaces {
     return this.#places.has(topicName(topic))
   }
 
-  add(place: WaitingPlace): void {
-    const name = nameOf(place)
-    if (this.#places.has(name)) return
+  /** @returns where it waits: with its whole topic where there are too many places */
+  add(place: WaitingPlace): WaitingPlace {
+    const many = this.#places.size >= mostPlaces && !place.wholeTopic
+    const at = many ? wholeTopicOf(place.topic) : place
+    const name = nameOf(at)
+    if (this.#places.has(name)) return at
     const before = this.#pauses.get(name)
     const pause = before === undefined ? this.#min : Math.min(this.#max, 2 * before)
-    this.#places.set(name, { place, retryAt: performance.now() + pause, pause })
+    this.#set(name, { place: at, retryAt: performance.now() + pause, pause })
+    return at
+  }
+
+  get anyDue(): boolean {
+    return performance.now() >= this.#nextAt
   }
 
   /** Those whose time has come. */
   due(): WaitingPlace[] {
     const now = performance.now()
-    return [...this.#places.values()].flatMap(({ place, retryAt }) => (retryAt <= now ? [place] : []))
+    const due: WaitingPlace[] = []
+    this.#nextAt = Infinity
+    for (const { place, retryAt } of this.#places.values()) {
+      if (retryAt <= now) due.push(place)
+      this.#nextAt = Math.min(this.#nextAt, retryAt)
+    }
+    return due
   }
 
   /** It is tried again: it waits no more, unless it is added again. */
@@ -78,8 +97,17 @@ export class WaitingPlaces {
   /** Some of it was sent, more waits: at once, unless something was refused again. */
   goOn(place: WaitingPlace): void {
     if (this.#places.has(nameOf(place))) return
-    this.#places.set(nameOf(place), { place, retryAt: performance.now(), pause: this.#min })
+    this.#set(nameOf(place), { place, retryAt: performance.now(), pause: this.#min })
   }
+
+  #set(name: string, waiting: Waiting): void {
+    this.#places.set(name, waiting)
+    this.#nextAt = Math.min(this.#nextAt, waiting.retryAt)
+  }
+}
+
+export function wholeTopicOf(topic: string): WaitingPlace {
+  return { topic, wholeTopic: true, key: null, partition: null, id: null }
 }
 
 /** The rows of a place, as a condition on millrace.outbox_waiting. */

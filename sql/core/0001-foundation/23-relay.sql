@@ -9,6 +9,7 @@ CREATE TABLE millrace.lease (
   daemon uuid,
   backend_pid integer,
   backend_started timestamptz,
+  backend_role oid,
   renewed_at timestamptz
 );
 COMMENT ON TABLE millrace.lease IS 'Which daemon does the work that only one may do, and when it last said so.';
@@ -21,13 +22,16 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  me constant oid := quote_ident(CURRENT_USER::text)::regrole;
   held millrace.lease;
   new_epoch bigint;
 BEGIN
   SELECT l.* INTO held FROM millrace.lease AS l WHERE l.name = take_lease.name FOR NO KEY UPDATE;
+  -- numbers of processes come again; when a session of another role began is not to be seen
   IF held.backend_pid <> pg_backend_pid() AND EXISTS (
     SELECT FROM pg_stat_activity AS a
-    WHERE a.pid = held.backend_pid AND coalesce(a.backend_start = held.backend_started, true)
+    WHERE a.pid = held.backend_pid AND a.usesysid = held.backend_role
+      AND coalesce(a.backend_start = held.backend_started, held.backend_role <> me)
   ) THEN
     IF held.renewed_at < clock_timestamp() - timeout THEN
       PERFORM pg_terminate_backend(held.backend_pid);
@@ -36,7 +40,7 @@ BEGIN
   END IF;
   UPDATE millrace.lease AS l
   SET epoch = l.epoch + 1, daemon = take_lease.daemon, backend_pid = pg_backend_pid(),
-    backend_started = take_lease.backend_started, renewed_at = clock_timestamp()
+    backend_started = take_lease.backend_started, backend_role = me, renewed_at = clock_timestamp()
   WHERE l.name = take_lease.name RETURNING l.epoch INTO new_epoch;
   RETURN new_epoch;
 END
@@ -114,15 +118,19 @@ $$;
 CREATE TRIGGER begin_cluster AFTER INSERT ON millrace.cluster
   FOR EACH ROW EXECUTE FUNCTION millrace.begin_cluster();
 
--- The lease is new: everything that is to be known of the outbox belongs to its holder.
+-- The lease is new: everything that is to be known of the outbox belongs to its holder. A former holder may have been ended
+-- while it waited until its batch was safe from a crash, or on a standby: this waits for both.
 CREATE FUNCTION millrace.begin_relay(epoch bigint) RETURNS void
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
   INSERT INTO millrace.outbox_progress AS p (cluster, epoch)
   SELECT c.name, begin_relay.epoch FROM millrace.cluster AS c
   ON CONFLICT (cluster) DO UPDATE
-    SET epoch = excluded.epoch, error_code = NULL, error_message = NULL, error_at = NULL WHERE p.epoch < excluded.epoch
+    SET epoch = excluded.epoch, error_code = NULL, error_message = NULL, error_at = NULL WHERE p.epoch < excluded.epoch;
+  PERFORM set_config('synchronous_commit', 'on', true);
+END
 $$;
 
 CREATE FUNCTION millrace.renew_lease(name text, epoch bigint) RETURNS boolean
@@ -140,7 +148,7 @@ CREATE FUNCTION millrace.release_lease(name text, epoch bigint) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-  UPDATE millrace.lease AS l SET daemon = NULL, backend_pid = NULL, backend_started = NULL
+  UPDATE millrace.lease AS l SET daemon = NULL, backend_pid = NULL, backend_started = NULL, backend_role = NULL
   WHERE l.name = release_lease.name AND l.epoch = release_lease.epoch
 $$;
 
@@ -234,14 +242,15 @@ BEGIN
 END
 $$;
 
--- A cluster for which nothing comes is taken along, so that what is asked for it stays what is new.
-CREATE FUNCTION millrace.advance_outbox(cluster text, epoch bigint) RETURNS void
+-- Clusters for which nothing comes are taken along, so that what is asked for them stays what is new. Not those whose
+-- messages are under way.
+CREATE FUNCTION millrace.advance_outbox(busy text[], epoch bigint) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
   UPDATE millrace.outbox_progress AS p
   SET sent = pg_current_snapshot(), ids_until = (SELECT i.last_value FROM millrace.outbox_id AS i)
-  WHERE p.cluster = advance_outbox.cluster AND p.epoch = advance_outbox.epoch AND p.batch IS NULL
+  WHERE p.cluster <> ALL (busy) AND p.epoch = advance_outbox.epoch AND p.batch IS NULL
     AND EXISTS (SELECT FROM millrace.outbox AS o WHERE o.xid >= pg_snapshot_xmax(p.sent))
     AND millrace.outbox_news(p.cluster, p.sent) = '{}'
 $$;
