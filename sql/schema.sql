@@ -3738,7 +3738,7 @@ BEGIN
   IF cardinality(millrace.outbox_news(next_outbox_batch.cluster, seen)) > 0 THEN
     -- whatever the statement's snapshot sees has its commit in the WAL before the end of it now
     SELECT pg_current_snapshot(), pg_current_wal_insert_lsn() INTO fresh, seen_until;
-    IF exactly_once OR pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
+    IF pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
       PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     -- looked again for the segments: the batch's snapshot is a later one

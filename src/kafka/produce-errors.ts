@@ -3,6 +3,8 @@
 //
 // https://kafka.apache.org/protocol#protocol_error_codes
 
+import { MillraceError } from '../errors.ts'
+
 /**
  * `written`: it was there already; `message`: something about a message of the batch; `topic`: no message can be
  * written to the topic; `sender`: the broker does not know this sender's numbers any more; `retry`.
@@ -61,4 +63,32 @@ const names: Record<number, string> = {
 
 export function produceReason(errorCode: number, message: string | null): string {
   return names[errorCode] ?? message ?? `Kafka's error ${errorCode}`
+}
+
+/**
+ * Whether what was refused may be part of the transaction although it must not be, or nothing more can be part of it.
+ * @param sendings how often it was sent
+ */
+export function breaksTransaction(verdict: ProduceVerdict, sendings: number): boolean {
+  return verdict === 'sender' || ((verdict === 'message' || verdict === 'topic') && sendings > 1)
+}
+
+/** @returns ms  @param failures in a row, over all partitions */
+export function pauseAfter(failures: number, { min, max }: { min: number; max: number }): number {
+  const pause = Math.min(max, min * 2 ** Math.min(20, Math.max(0, failures - 1)))
+  return pause / 2 + (Math.random() * pause) / 2
+}
+
+export function notWritable(topic: string, cluster: string): MillraceError {
+  return new MillraceError('topic-not-writable', { topic, cluster })
+}
+
+export function produceFailed(
+  { topic, partition }: { topic: string; partition: number },
+  cluster: string,
+  errorCode: number,
+  message: string | null,
+): MillraceError {
+  const reason = produceReason(errorCode, message)
+  return new MillraceError('produce-failed', { topic, partition, cluster, reason })
 }

@@ -11,7 +11,15 @@ import { BufferShelf } from './buffer-shelf.ts'
 import { RefusedTopics } from './coordinator.ts'
 import { PartitionQueue, type Pending } from './partition-queue.ts'
 import type { ProduceOutcome } from './produce.ts'
-import { mayBeWritten, type ProduceVerdict, produceReason, produceVerdict } from './produce-errors.ts'
+import {
+  breaksTransaction,
+  mayBeWritten,
+  notWritable,
+  pauseAfter,
+  produceFailed,
+  produceReason,
+  produceVerdict,
+} from './produce-errors.ts'
 import type { ProducerEvents, ProducerSettings } from './producer-events.ts'
 import { Schedule } from './schedule.ts'
 import { requestsOf, sendRound } from './send-round.ts'
@@ -186,7 +194,7 @@ export class Producer {
         else queue.again(0, false)
       }
       for (const [topic, code] of error.codes) {
-        if (code !== unknownTopic) this.#topicRefused(topic, this.#notWritable(topic))
+        if (code !== unknownTopic) this.#topicRefused(topic, notWritable(topic, this.#access.name))
       }
       return
     }
@@ -200,7 +208,7 @@ export class Producer {
   #settle(queue: PartitionQueue, pending: Pending, { errorCode, message }: ProduceOutcome): void {
     const { batch } = pending
     const verdict = produceVerdict(errorCode)
-    if (this.#transactions && breaksTransaction(verdict, pending)) {
+    if (this.#transactions && breaksTransaction(verdict, pending.sendings)) {
       const facts = { cluster: this.#access.name, reason: produceReason(errorCode, message) }
       this.#events.broken(new MillraceError('transaction-lost', facts))
       return
@@ -223,7 +231,7 @@ export class Producer {
         return
       case 'topic':
         queue.takeBack()
-        this.#topicRefused(queue.topic, this.#notWritable(queue.topic))
+        this.#topicRefused(queue.topic, notWritable(queue.topic, this.#access.name))
         return
       case 'sender':
         // others from here on; those of other partitions still count
@@ -234,9 +242,7 @@ export class Producer {
         this.#failures++
         this.#again(queue, mayBeWritten(errorCode))
         if (this.#outOfPatience(queue, produceReason(errorCode, message))) return
-        this.#events.trouble(
-          new MillraceError('produce-failed', this.#factsOf(queue, produceReason(errorCode, message))),
-        )
+        this.#events.trouble(produceFailed(queue, this.#access.name, errorCode, message))
     }
   }
 
@@ -279,9 +285,7 @@ export class Producer {
 
   /** After a pause that grows, to whoever leads the partition then. */
   #again(queue: PartitionQueue, written: boolean): void {
-    const { min, max } = this.#settings.retry
-    const pause = Math.min(max, min * 2 ** Math.min(20, Math.max(0, this.#failures - 1)))
-    queue.again(performance.now() + pause / 2 + (Math.random() * pause) / 2, written)
+    queue.again(performance.now() + pauseAfter(this.#failures, this.#settings.retry), written)
     this.#lookUpAgain(queue.topic)
   }
 
@@ -302,10 +306,6 @@ export class Producer {
     const facts = { topic: queue.topic, partition: queue.partition, reason: produceReason(code, message) }
     this.#events.refused(queue, record, ticket, new MillraceError('message-refused', facts))
     this.#sift(queue)
-  }
-
-  #notWritable(topic: string): MillraceError {
-    return new MillraceError('topic-not-writable', { topic, cluster: this.#access.name })
   }
 
   #topicRefused(topic: string, error: MillraceError): void {
@@ -331,11 +331,6 @@ export class Producer {
     this.#bytes -= bytes
     if (queue.empty) this.#active.delete(queue)
   }
-}
-
-/** It may be part of the transaction, and it must not be; or nothing more can be. */
-function breaksTransaction(verdict: ProduceVerdict, { sendings }: Pending): boolean {
-  return verdict === 'sender' || ((verdict === 'message' || verdict === 'topic') && sendings > 1)
 }
 
 function placeOf({ topic, partition }: { topic: string; partition: number }): string {

@@ -3,9 +3,8 @@
 // anything is sent there; what was sent counts when all of it does.
 
 import { addPartitionsToTxnV3, endTxnV3, initProducerIdV4 } from '@platformatic/kafka'
-import type { ClusterAccess } from './access.ts'
 import type { Identity } from './brokers.ts'
-import { Coordinator, type CoordinatorEvents, RefusedTopics } from './coordinator.ts'
+import { type Coordinator, RefusedTopics } from './coordinator.ts'
 
 export interface TopicPartition {
   topic: string
@@ -22,20 +21,18 @@ const inProgress = 51
 export class Transactions {
   readonly id: string
   readonly #coordinator: Coordinator
+  /** Part of each transaction. */
+  readonly #always: TopicPartition[]
   readonly #included = new Set<string>()
   #identity: Identity | null = null
   /** Questions are asked one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** @param id of all who are to be one sender  @param retry milliseconds */
-  constructor(
-    access: ClusterAccess,
-    id: string,
-    retry: { min: number; max: number },
-    events: CoordinatorEvents,
-  ) {
+  /** @param id of all who are to be one sender  @param always partitions of each transaction */
+  constructor(id: string, always: TopicPartition[], coordinator: Coordinator) {
     this.id = id
-    this.#coordinator = new Coordinator(access, id, retry, events)
+    this.#always = always
+    this.#coordinator = coordinator
   }
 
   /** Whether anything is part of a transaction that has not ended. */
@@ -59,7 +56,9 @@ export class Transactions {
   include(places: TopicPartition[]): Promise<Identity> {
     return this.#inTurn(async (identity) => {
       const fresh = places.filter((place) => !this.#included.has(nameOf(place)))
-      if (fresh.length > 0) await this.#add(fresh, identity)
+      if (fresh.length === 0) return identity
+      const others = this.isOpen ? [] : this.#always.filter((place) => !isAmong(place, fresh))
+      await this.#add([...fresh, ...others], identity)
       return identity
     })
   }
@@ -135,6 +134,10 @@ function refusedTopics(error: unknown): RefusedTopics | null {
     }
   }
   return codes.size > 0 ? new RefusedTopics(codes) : null
+}
+
+function isAmong({ topic, partition }: TopicPartition, places: TopicPartition[]): boolean {
+  return places.some((place) => place.topic === topic && place.partition === partition)
 }
 
 function nameOf({ topic, partition }: TopicPartition): string {

@@ -17,10 +17,11 @@ import { positionTopicName } from './kafka-position.ts'
 import type { Lease } from './lease.ts'
 import type { RelayMeter } from './meter.ts'
 import { batchQuery, waitingQuery } from './outbox-query.ts'
+import { OutboxReader } from './outbox-reader.ts'
 import { RowReader } from './outbox-row.ts'
 import { Outcomes } from './outcomes.ts'
 import { Progress } from './progress.ts'
-import { Reading, type RowTaker } from './reading.ts'
+import type { RowTaker } from './reading.ts'
 import { Recording } from './recording.ts'
 import { Refusals } from './refusals.ts'
 import { SendingTrouble } from './sending-trouble.ts'
@@ -77,7 +78,7 @@ export class ClusterRelay implements RowTaker {
   readonly #refusals: Refusals
   readonly #trouble: SendingTrouble
   readonly #room = Shipment.room()
-  #reading: Reading | null = null
+  readonly #reader: OutboxReader
   #recording: Recording | null = null
   readonly #inquiry: TopicInquiry
   #stopping = false
@@ -92,6 +93,7 @@ export class ClusterRelay implements RowTaker {
     const backoff = new Backoff(retry.min, retry.max)
     this.#progress = progress
     this.#rows = new RowReader(installation)
+    this.#reader = new OutboxReader(parts, this)
     this.#refusals = new Refusals(cluster, settings.metadataInterval, () => parts.buries(cluster), log)
     this.#trouble = new SendingTrouble(cluster, progress, parts)
     this.#outcomes = new Outcomes(new Shipment(this.#room, false), {
@@ -101,7 +103,7 @@ export class ClusterRelay implements RowTaker {
       onTrouble: () => this.#stopping && this.#giveUp(),
       onRecovery: () => backoff.reset(),
       onBroken: () => {
-        this.#reading?.abandon()
+        this.#reader.abandon()
         void this.#giveUp()
       },
     })
@@ -214,7 +216,7 @@ export class ClusterRelay implements RowTaker {
     this.#stopping = true
     this.#takeover.stop()
     this.#inquiry.stop()
-    this.#reading?.abandon()
+    this.#reader.stop()
   }
 
   // Reading
@@ -230,7 +232,7 @@ export class ClusterRelay implements RowTaker {
     if (this.#outcomes.shipment.parkedEnough) await this.#recording?.now()
     const shipment = this.#outcomes.shipment
     await this.#producer.untilRoom(() => shipment.hasRoom || shipment.parkedEnough)
-    if (this.#stopping) this.#reading?.abandon()
+    if (this.#stopping) this.#reader.abandon()
   }
 
   take(bytes: Buffer): boolean {
@@ -251,27 +253,16 @@ export class ClusterRelay implements RowTaker {
 
   /** Reads and sends, and records how far it is. @returns whether all of it is sent or waits */
   async #ship(sql: string, record: (last: boolean) => Promise<void>): Promise<boolean> {
-    const { sessions, lease } = this.#parts
-    const session = await sessions.acquire(this)
     let whole = false
     const recording = new Recording(
       () => record(whole),
       recordInterval,
-      () => this.#reading?.abandon(),
+      () => this.#reader.abandon(),
     )
     this.#recording = recording
     try {
-      await session.cleanFor(null)
-      lease.check()
-      this.#reading = new Reading(session, sql, this)
-      if (this.#stopping) this.#reading.abandon()
-      whole = await this.#reading.whole()
-    } catch (error) {
-      await session.rollback()
-      throw error
+      whole = await this.#reader.read(sql)
     } finally {
-      this.#reading = null
-      sessions.release(session)
       recording.stopTimer()
     }
     if (!this.#exactly) await this.#producer.untilIdle()

@@ -5,7 +5,7 @@
 import { MillraceError } from '../errors.ts'
 import { failpoint } from '../failpoint.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
-import type { CoordinatorEvents } from '../kafka/coordinator.ts'
+import { Coordinator, type CoordinatorEvents } from '../kafka/coordinator.ts'
 import { PositionTopic } from '../kafka/position-topic.ts'
 import type { Producer } from '../kafka/producer.ts'
 import { Transactions } from '../kafka/transactions.ts'
@@ -34,6 +34,8 @@ export class ExactlyOnce {
   #isConcluding = false
   /** Messages were handed to the producer since the last commit. */
   #any = false
+  /** The batch in hand is stored for good, or could not be; its messages may be on their way meanwhile. */
+  #stored: Promise<unknown> = Promise.resolve()
 
   constructor(
     parts: {
@@ -48,7 +50,9 @@ export class ExactlyOnce {
     this.#access = access
     this.#progress = progress
     this.#topic = new PositionTopic(access, positionTopicName(installation, access.name))
-    this.transactions = new Transactions(access, transactionalIdOf(installation, access.name), retry, events)
+    const id = transactionalIdOf(installation, access.name)
+    const position = [{ topic: this.topic, partition: 0 }]
+    this.transactions = new Transactions(id, position, new Coordinator(access, id, retry, events))
   }
 
   get topic(): string {
@@ -64,7 +68,9 @@ export class ExactlyOnce {
   async begin(goOn: boolean): Promise<void> {
     // asked before anybody is fenced off: a copy that does not know that it is one would stop the original
     const before = await this.#read()
-    this.#check(before, await this.#progress.checkPosition(before))
+    const verdict = await this.#progress.checkPosition(before)
+    // what seems to be missing may be about to be readable: the former transaction is over when this one has begun
+    if (verdict.problem === 'ahead') this.#check(before, verdict)
     await this.transactions.begin()
     failpoint('outbound.after-fencing')
     const position = await this.#read()
@@ -87,6 +93,7 @@ export class ExactlyOnce {
     if (number === this.#position.number) return
     this.#position = { number, token: token ?? '', id: '0', retried: [] }
     this.#committed = false
+    this.#stored = this.#progress.record(null, []).catch((error) => error)
   }
 
   /** The id up to which the batch is committed in Kafka; null: nothing of it. */
@@ -161,6 +168,8 @@ export class ExactlyOnce {
 
   /** @param position that is part of the transaction, unless it is empty */
   async #end(position: KafkaPosition | null): Promise<void> {
+    const failure = await this.#stored
+    if (failure) throw failure
     failpoint('outbound.before-commit')
     await this.transactions.commit()
     failpoint('outbound.after-commit')

@@ -189,8 +189,8 @@ $$;
 -- What a batch's snapshot sees must be flushed before it is sent, also of writers that do not wait for it themselves: else a
 -- crash could take back what was sent. Where the WAL is not flushed that far, the batch is committed with
 -- synchronous_commit on, which waits until it is; so it is, too, where standbys have to have it.
--- kafka_id: the id up to which Kafka has committed the batch that is finished. Exactly once: before the first message of a
--- batch is sent, its number is stored for good, since Kafka will keep it.
+-- kafka_id: the id up to which Kafka has committed the batch that is finished. Exactly once, the batch is stored for good
+-- (record_outbox without last_id) before Kafka commits anything of it, since Kafka then keeps its number.
 CREATE FUNCTION millrace.next_outbox_batch(
   cluster text, epoch bigint, finished boolean, exactly_once boolean DEFAULT false, kafka_id bigint DEFAULT NULL
 ) RETURNS TABLE (sent text, batch text, last_id bigint, segments integer[], number bigint, token uuid)
@@ -216,7 +216,7 @@ BEGIN
   IF cardinality(millrace.outbox_news(next_outbox_batch.cluster, seen)) > 0 THEN
     -- whatever the statement's snapshot sees has its commit in the WAL before the end of it now
     SELECT pg_current_snapshot(), pg_current_wal_insert_lsn() INTO fresh, seen_until;
-    IF exactly_once OR pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
+    IF pg_current_wal_flush_lsn() < seen_until OR current_setting('synchronous_standby_names') <> '' THEN
       PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     -- looked again for the segments: the batch's snapshot is a later one
