@@ -36,9 +36,6 @@ const unknownTopic = 3
 /** Bytes by which the last record of a batch may exceed its size without another piece of memory. */
 const slack = 16 * 1024
 
-/** Bytes that no broker takes in one request: it would close the connection without a word (socket.request.max.bytes). */
-const largestRecord = 95 * 1024 * 1024
-
 export class Producer {
   readonly #access: ClusterAccess
   readonly #settings: ProducerSettings
@@ -97,17 +94,16 @@ export class Producer {
     if (error) this.#topicRefused(topic, error)
   }
 
-  /** @param topic that is known  @param partition null: the key decides, as with the Java client */
+  /**
+   * @param topic that is known  @param partition null: the key decides, as with the Java client
+   * @param record of no more than 95 MB: a broker would close the connection without a word
+   */
   append(topic: string, partition: number | null, record: OutgoingRecord, ticket: number): void {
     const queue = this.#topics.queueFor(topic, partition, record.key)
     if (!queue) {
       const nowhere = new PartitionQueue(topic, partition ?? 0)
       const facts = { topic, partition, count: this.#topics.countOf(topic), cluster: this.#access.name }
       this.#events.refused(nowhere, record, ticket, new MillraceError('target-partition-missing', facts))
-      return
-    }
-    if ((record.value?.length ?? 0) + (record.key?.length ?? 0) > largestRecord) {
-      this.#refuse(queue, record, ticket, 10, null)
       return
     }
     const { bytes, full } = queue.append(record, ticket, this.#settings.batchSize, performance.now())

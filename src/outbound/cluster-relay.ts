@@ -241,6 +241,10 @@ export class ClusterRelay implements RowTaker {
     if (row === null) return true
     const { topic, partition } = row
     if (this.#refusals.holds(row, this.#outcomes.shipment)) return true
+    if (row.tooLarge) {
+      this.#refusals.refuseUnread(row, this.#outcomes.shipment)
+      return true
+    }
     if (!this.#producer.knows(topic)) {
       void this.#inquiry.ask(topic)
       return false

@@ -4,8 +4,19 @@
 import type { OutgoingRecord } from '../kafka/batch-writer.ts'
 import { byteaItems, copyHeader, timestampOf } from '../postgres/binary.ts'
 
-/** In the order in which they are decoded. */
-export const rowColumns = 'xid, id, partition, topic, key, value, headers, "timestamp"'
+/** Bytes that no broker takes in one request: it would close the connection without a word (socket.request.max.bytes). */
+const largestMessage = 95 * 1024 * 1024
+
+const bytes = `(coalesce(pg_catalog.octet_length(key), 0)::bigint + coalesce(pg_catalog.octet_length(value), 0)
+  + CASE WHEN headers IS NULL THEN 0 ELSE
+    (SELECT coalesce(sum(10 + coalesce(pg_catalog.octet_length(h), 0)), 0) FROM pg_catalog.unnest(headers) AS h) END)`
+
+/** In the order in which they are decoded. A message that could never be sent comes without its bytes. */
+export const rowColumns = `xid, id, partition, topic,
+  CASE WHEN pg_catalog.octet_length(key) <= ${largestMessage} THEN key END AS key,
+  CASE WHEN ${bytes} <= ${largestMessage} THEN value END AS value,
+  CASE WHEN ${bytes} <= ${largestMessage} THEN headers END AS headers,
+  "timestamp", CASE WHEN ${bytes} > ${largestMessage} THEN true END AS too_large`
 
 export interface OutboxRow extends OutgoingRecord {
   topic: string
@@ -15,6 +26,8 @@ export interface OutboxRow extends OutgoingRecord {
   /** Where in `bytes` the 64 bits of the transaction's id and of the row's id are. */
   xidAt: number
   idAt: number
+  /** It has more bytes than any broker takes, and none of them here. */
+  tooLarge: boolean
 }
 
 /** The header in which every message carries whose it is; the same when it is sent again. */
@@ -50,7 +63,8 @@ export class RowReader {
     const headers = headersOf(this.#field())
     headers.push(idHeader, Buffer.from(this.#prefix + idText(bytes, idAt), 'latin1'))
     const timestamp = timestampOf(this.#field() as Buffer)
-    return { topic, partition, key, value, headers, timestamp, bytes, xidAt, idAt }
+    const tooLarge = this.#field() !== null
+    return { topic, partition, key, value, headers, timestamp, bytes, xidAt, idAt, tooLarge }
   }
 
   #field(): Buffer | null {

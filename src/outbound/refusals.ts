@@ -1,6 +1,6 @@
 // What of a cluster's messages cannot be sent, and what has to wait behind it so that nothing overtakes.
 
-import type { MillraceError } from '../errors.ts'
+import { MillraceError } from '../errors.ts'
 import type { OutgoingRecord } from '../kafka/batch-writer.ts'
 import type { PartitionQueue } from '../kafka/partition-queue.ts'
 import type { Logger } from '../log.ts'
@@ -44,9 +44,20 @@ export class Refusals {
     return true
   }
 
+  /** It is larger than any broker takes. */
+  refuseUnread(row: OutboxRow, shipment: Shipment): void {
+    const { topic, partition } = row
+    const error = new MillraceError('message-refused', {
+      topic,
+      partition,
+      reason: 'with key and headers it has more than 95 MB',
+    })
+    this.refuse({ topic, partition: partition ?? 0 }, row, shipment.add(row), error, shipment)
+  }
+
   /** The broker does not take this message. */
   refuse(
-    { topic, partition }: PartitionQueue,
+    { topic, partition }: Pick<PartitionQueue, 'topic' | 'partition'>,
     { key }: OutgoingRecord,
     ticket: number,
     error: MillraceError,

@@ -120,3 +120,23 @@ test('large messages that were sent leave the disk', async (t) => {
   }
   await eventually('the outbox is small', isSmall, { deadline: 60_000 })
 })
+
+test('a message that no broker takes, by its value or by its headers, holds up its key alone', async (t) => {
+  const db = await databaseFor(t)
+  await addBroker(db)
+  const topic = await topicFor(t)
+  await promptDaemon(t, db, { env: promptRelay })
+  await db.query(
+    `INSERT INTO millrace.outbox_0 (cluster, topic, key, headers)
+     VALUES ('default', $1, 'a', ARRAY['h', decode(repeat('00', 100000000), 'hex')]),
+            ('default', $1, 'b', array_fill(''::bytea, ARRAY[12000000]))`,
+    [topic],
+  )
+  await db.query('SELECT millrace.outbox_wake()')
+  await db.query("SELECT millrace.produce($1, 'v', key) FROM unnest('{a,c}'::text[]) AS key", [topic])
+  await untilCount(topic, 1)
+  await eventually('three wait', async () => (await outboxStatus(db)).waiting === '3')
+  const { waiting_code, waiting_message } = await outboxStatus(db)
+  assert.equal(waiting_code, 'message-refused')
+  assert.match(waiting_message!, /95 MB/)
+})
