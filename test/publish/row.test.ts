@@ -12,15 +12,22 @@ const partitioned = `CREATE TABLE p (id int, place int, v text, PRIMARY KEY (id,
 describe('F21 a partitioned table', () => {
   test('through it and through its partitions, also those that come later', async (t) => {
     const { alice, lines, superuser, problems } = await publishedDatabase(t)
-    await alice.run(`${partitioned}; INSERT INTO p VALUES (1, 1, 'a'), (2, 2, 'b'); SELECT millrace.publish('p', key := '{id}')`)
-    assert.deepEqual((await lines()).sort(), [
-      '1={"id":1,"place":1,"v":"a"}',
-      '2={"v":"b","place":2,"id":2}',
-    ])
+    await alice.run(
+      `${partitioned}; INSERT INTO p VALUES (1, 1, 'a'), (2, 2, 'b'); SELECT millrace.publish('p', key := '{id}')`,
+    )
+    assert.deepEqual((await lines()).sort(), ['1={"id":1,"place":1,"v":"a"}', '2={"v":"b","place":2,"id":2}'])
     assert.equal(await superuser.value('SELECT capture FROM millrace.publications'), 'row')
-    await alice.run(`INSERT INTO two (id, place, v) VALUES (3, 2, 'c'); UPDATE one SET v = 'A'; DELETE FROM two WHERE id = 2`)
-    assert.deepEqual(await lines(), ['3={"v":"c","place":2,"id":3}', '1={"id":1,"place":1,"v":"A"}', '2=null'])
-    await alice.run(`CREATE TABLE three PARTITION OF p FOR VALUES IN (3); INSERT INTO three VALUES (4, 3, 'd')`)
+    await alice.run(
+      `INSERT INTO two (id, place, v) VALUES (3, 2, 'c'); UPDATE one SET v = 'A'; DELETE FROM two WHERE id = 2`,
+    )
+    assert.deepEqual(await lines(), [
+      '3={"v":"c","place":2,"id":3}',
+      '1={"id":1,"place":1,"v":"A"}',
+      '2=null',
+    ])
+    await alice.run(
+      `CREATE TABLE three PARTITION OF p FOR VALUES IN (3); INSERT INTO three VALUES (4, 3, 'd')`,
+    )
     assert.deepEqual(await lines(), ['4={"id":4,"place":3,"v":"d"}'])
     assert.deepEqual(await problems(), ['partition-truncate'])
     await alice.run('UPDATE p SET place = 1 WHERE id = 4')
@@ -40,13 +47,17 @@ describe('F21 a partitioned table', () => {
 
   test('a partition that is detached is not published any more', async (t) => {
     const { alice, lines } = await publishedDatabase(t)
-    await alice.run(`${partitioned}; SELECT millrace.publish('p', key := '{id}'); ALTER TABLE p DETACH PARTITION one; INSERT INTO one VALUES (1, 1, '')`)
+    await alice.run(
+      `${partitioned}; SELECT millrace.publish('p', key := '{id}'); ALTER TABLE p DETACH PARTITION one; INSERT INTO one VALUES (1, 1, '')`,
+    )
     assert.deepEqual(await lines(), [])
   })
 
   test('a partition by itself', async (t) => {
     const { alice, lines } = await publishedDatabase(t)
-    await alice.run(`${partitioned}; SELECT millrace.publish('two', key := '{id}', columns := '{v}'); INSERT INTO p VALUES (1, 1, ''), (2, 2, 'x')`)
+    await alice.run(
+      `${partitioned}; SELECT millrace.publish('two', key := '{id}', columns := '{v}'); INSERT INTO p VALUES (1, 1, ''), (2, 2, 'x')`,
+    )
     assert.deepEqual(await lines(), ['2={"v":"x"}'])
   })
 })
@@ -63,7 +74,10 @@ test('PostgreSQL does not attach a table that is captured by statements; childre
   await alice.run(`CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE parent (id int); CREATE TABLE p (id int NOT NULL) PARTITION BY LIST (id);
     SELECT millrace.publish('t')`)
   assert.match(String(await alice.refusal('ALTER TABLE t INHERIT parent')), /is captured by statements/)
-  assert.match(String(await alice.refusal('ALTER TABLE p ATTACH PARTITION t DEFAULT')), /is captured by statements/)
+  assert.match(
+    String(await alice.refusal('ALTER TABLE p ATTACH PARTITION t DEFAULT')),
+    /is captured by statements/,
+  )
   await alice.run('CREATE TABLE child () INHERITS (t)')
   assert.deepEqual(await problems(), ['relation-inherited'])
 })
@@ -95,13 +109,17 @@ test('a table that refers to itself', async (t) => {
 
 test('a table of a subscription is captured while logical replication applies', async (t) => {
   const { alice, superuser, lines, problems } = await publishedDatabase(t)
-  await alice.run(`CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); SELECT millrace.publish('u')`)
+  await alice.run(
+    `CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); SELECT millrace.publish('u')`,
+  )
   await superuser.run(`SET allow_system_table_mods = on; CREATE SUBSCRIPTION none CONNECTION 'dbname=none' PUBLICATION none WITH (connect = false, slot_name = NONE);
     INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) SELECT oid, r, 'r' FROM pg_subscription, unnest('{t,u}'::regclass[]) AS r
     WHERE subname = 'none'`)
   await alice.run(`SELECT millrace.publish('t')`)
   assert.deepEqual(await problems(), ['subscribed', null])
-  await superuser.run(`SET session_replication_role = replica; INSERT INTO t VALUES (1); SET session_replication_role = origin`)
+  await superuser.run(
+    `SET session_replication_role = replica; INSERT INTO t VALUES (1); SET session_replication_role = origin`,
+  )
   assert.deepEqual(await lines(), ['1={"id":1}'])
   await superuser.run('DROP SUBSCRIPTION none')
 })

@@ -181,9 +181,10 @@ AS $$
 $$;
 
 -- The statements that write the messages of an INSERT, UPDATE or DELETE into a segment of the outbox, in their order. new_rows and
--- old_rows are what stands in FROM; role and open are expressions.
+-- old_rows are what stands in FROM; role and open are expressions, new_data and old_data too where the rows are not made from those.
 CREATE FUNCTION millrace.capture_statements(
-  p millrace.publication, op text, segment integer, new_rows text, old_rows text, role text, open text DEFAULT 'false'
+  p millrace.publication, op text, segment integer, new_rows text, old_rows text, role text, open text DEFAULT 'false',
+  new_data text DEFAULT NULL, old_data text DEFAULT NULL
 ) RETURNS text[]
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -192,12 +193,13 @@ DECLARE
   head constant text := format('INSERT INTO millrace.outbox_%s (owner, "timestamp", cluster, topic, source, key, value) SELECT %s, clock_timestamp(), %L, %L, %L, ',
     segment, role, p.cluster, p.topic, 'publication ' || p.id);
   key constant text := millrace.key_expression(p, 'n');
-  data constant text := millrace.row_expression(p, 'n');
+  made constant text := millrace.row_expression(p, 'n');
   condition constant text := coalesce(' WHERE (' || p.filter || E'\n)', '');
   -- Both sides are filled in the same order. A full join is never a nested loop, whatever the plan's estimate was.
-  side constant text := format('(SELECT row_number() OVER () AS place, %s AS key, %s AS data, coalesce((%s), false) AS matches FROM ',
-    key, data, coalesce(p.filter || E'\n', 'true'));
-  pairs constant text := side || old_rows || ' AS n) AS o FULL JOIN ' || side || new_rows || ' AS n) AS n ON n.place = o.place';
+  side constant text := '(SELECT row_number() OVER () AS place, %s AS key, %s AS data, coalesce((%s), false) AS matches FROM %s AS n)';
+  kept constant text := coalesce(p.filter || E'\n', 'true');
+  pairs constant text := format(side, key, coalesce(old_data, made), kept, old_rows) || ' AS o FULL JOIN '
+    || format(side, key, coalesce(new_data, made), kept, new_rows) || ' AS n ON n.place = o.place';
   gone constant text := format('SELECT %1$s AS key FROM %2$s AS n%4$s EXCEPT ALL SELECT %1$s FROM %3$s AS n%4$s', key, old_rows, new_rows, condition);
   same constant text := 'coalesce(o.matches AND o.key IS NOT DISTINCT FROM n.key, false)';
   bytes constant text := 'convert_to(%s, ''UTF8'')';
@@ -205,7 +207,7 @@ DECLARE
   create_op constant text := CASE p.envelope WHEN 'pg2kafka' THEN '''INSERT''' ELSE '''c''' END;
   delete_op constant text := CASE p.envelope WHEN 'pg2kafka' THEN '''DELETE''' ELSE '''d''' END;
   created constant text := head || format(bytes, key) || ', '
-    || format(bytes, millrace.value_expression(p, create_op, key, 'NULL', data)) || ' FROM ' || new_rows || ' AS n' || condition;
+    || format(bytes, millrace.value_expression(p, create_op, key, 'NULL', coalesce(new_data, made))) || ' FROM ' || new_rows || ' AS n' || condition;
 BEGIN
   IF op = 'INSERT' THEN
     RETURN ARRAY[created];
@@ -214,7 +216,7 @@ BEGIN
       key, old_rows, condition)] END;
   ELSIF op = 'DELETE' THEN
     RETURN ARRAY[head || format('convert_to(%s, ''UTF8''), m.value FROM %s AS n CROSS JOIN LATERAL (VALUES (convert_to(%s, ''UTF8''))%s) AS m (value)%s',
-      key, old_rows, millrace.value_expression(p, delete_op, key, data, CASE p.envelope WHEN 'pg2kafka' THEN '''{}''' ELSE 'NULL' END), tombstone, condition)];
+      key, old_rows, millrace.value_expression(p, delete_op, key, coalesce(old_data, made), CASE p.envelope WHEN 'pg2kafka' THEN '''{}''' ELSE 'NULL' END), tombstone, condition)];
   ELSIF p.envelope = 'row' THEN
     RETURN CASE WHEN p.key_columns = '{}' THEN '{}'::text[]
       ELSE ARRAY[head || format('convert_to(g.key, ''UTF8''), NULL::bytea FROM (%s) AS g WHERE g.key IS NOT NULL', gone)] END || created;
@@ -276,28 +278,29 @@ BEGIN
 END
 $$;
 
--- A branch for each operation; in it one for each segment, so that all statements are there to be planned once.
+-- A branch for each operation; in it one for each segment, so that all statements are there to be planned once. Of a row's trigger
+-- NEW.* would be what it was when the statement was planned, also after ALTER TABLE; only columns that are named here stay as they are.
 CREATE FUNCTION millrace.capture_body(p millrace.publication) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  columns constant text := millrace.renamed_columns(p, p.relation::oid);
-  new_rows text := CASE p.capture WHEN 'row' THEN '(SELECT NEW.*)' ELSE 'new_rows' END;
-  old_rows text := CASE p.capture WHEN 'row' THEN '(SELECT OLD.*)' ELSE 'old_rows' END;
-  names constant text[] := ARRAY(SELECT jsonb_object_keys(p.column_numbers));
+  by_row constant boolean := p.capture = 'row';
+  whole constant boolean := by_row AND p.columns IS NULL;
+  names constant text[] := ARRAY(SELECT jsonb_object_keys(p.column_numbers) ORDER BY 1);
+  named constant text := (SELECT coalesce(string_agg(format('%%1$s.%1$I AS %1$I', n), ', '), '') FROM unnest(names) AS n);
+  virtual constant boolean := current_setting('server_version_num')::integer >= 180000;
   branches text := '';
   op text;
 BEGIN
-  IF columns IS NOT NULL THEN
-    new_rows := format('(SELECT %s FROM %s AS t)', columns, new_rows);
-    old_rows := format('(SELECT %s FROM %s AS t)', columns, old_rows);
-  END IF;
   FOREACH op IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
     branches := branches || format(E'  ELSIF TG_OP = %L THEN\n    CASE segment\n', op) || (
       SELECT string_agg(format(E'      WHEN %s THEN\n%s', s, coalesce((
           SELECT string_agg('        ' || c || E';\n', '' ORDER BY place)
-          FROM unnest(millrace.capture_statements(p, op, s, new_rows, old_rows, 'me', 'open')) WITH ORDINALITY AS c (c, place)),
+          FROM unnest(millrace.capture_statements(p, op, s,
+            CASE WHEN by_row THEN '(SELECT ' || replace(named, '%1$s', 'NEW') || ')' ELSE 'new_rows' END,
+            CASE WHEN by_row THEN '(SELECT ' || replace(named, '%1$s', 'OLD') || ')' ELSE 'old_rows' END, 'me', 'open',
+            CASE WHEN whole THEN 'row_to_json(NEW)' END, CASE WHEN whole THEN 'row_to_json(OLD)' END)) WITH ORDINALITY AS c (c, place)),
         E'        NULL;\n')), '' ORDER BY s) FROM generate_series(0, 3) AS s) || E'    END CASE;\n';
   END LOOP;
   RETURN format($body$
@@ -326,10 +329,11 @@ $body$,
     CASE p.envelope WHEN 'pg2kafka' THEN 'millrace.snapshot_open(TG_RELID, TG_NAME)' ELSE 'false' END,
     CASE p.capture WHEN 'row' THEN 'false' ELSE 'TG_LEVEL = ''ROW''' END,
     p.id,
-    -- negative, where columns were renamed since
-    CASE WHEN names = '{}' THEN 'w.segment' ELSE format('CASE WHEN (SELECT count(*) FROM pg_attribute AS a
-      WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND a.attname = ANY (%L::name[])) = %s THEN w.segment ELSE -1 - w.segment END',
-      names::text, cardinality(names)) END,
+    -- negative, where columns were renamed since, or are virtual
+    CASE WHEN names = '{}' AND NOT virtual THEN 'w.segment' ELSE format('CASE WHEN (SELECT count(*)%s FROM pg_attribute AS a
+      WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
+      CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
+      CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END,
     branches);
 END
 $$;
