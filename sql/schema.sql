@@ -3810,16 +3810,22 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.notify_daemon() TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.outbox_bytes()
- RETURNS bigint
- LANGUAGE sql
+CREATE OR REPLACE FUNCTION millrace.outbox_exceeds(most_bytes bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT pg_table_size('millrace.outbox_0') + pg_table_size('millrace.outbox_1') + pg_table_size('millrace.outbox_2')
-    + pg_table_size('millrace.outbox_3')
+DECLARE
+  sizes constant bigint[] := ARRAY(SELECT pg_table_size(format('millrace.outbox_%s', i)::regclass) FROM generate_series(0, 3) AS i);
+BEGIN
+  IF (SELECT sum(size) FROM unnest(sizes) AS size) <= most_bytes THEN
+    RETURN false;
+  END IF;
+  RETURN (SELECT coalesce(sum(sizes[i + 1]), 0) > most_bytes FROM generate_series(0, 3) AS i WHERE NOT millrace.segment_is_sent(i));
+END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.outbox_bytes() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.outbox_exceeds(bigint) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.outbox_news(cluster text, seen pg_snapshot)
  RETURNS integer[]
@@ -5258,7 +5264,7 @@ BEGIN
       UPDATE millrace.snapshot AS s SET finished_at = clock_timestamp(), waits_for = NULL
       WHERE (s.snapshot_id, s.relation, s.first_block) = (taken.snapshot_id, taken.relation, taken.first_block);
       CONTINUE;
-    ELSIF millrace.outbox_bytes() > most_bytes THEN
+    ELSIF millrace.outbox_exceeds(most_bytes) THEN
       UPDATE millrace.snapshot AS s SET waits_for = 'the outbox to be sent'
       WHERE (s.snapshot_id, s.relation, s.first_block) = (taken.snapshot_id, taken.relation, taken.first_block)
         AND s.waits_for IS DISTINCT FROM 'the outbox to be sent';

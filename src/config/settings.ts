@@ -153,7 +153,7 @@ export const settings: readonly Setting[] = [
     type: byteCount('1MB', '1000GB'),
     default: '512MB',
     about:
-      'While the outbox takes more than this on disk, snapshots of tables wait. What applications write never waits.',
+      'While what is not sent takes more than this on disk, snapshots of tables wait; less than 64MB may let them wait for what applications write, which itself never waits.',
   },
   {
     path: 'group.sessionTimeout',

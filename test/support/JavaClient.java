@@ -63,8 +63,8 @@ public class JavaClient {
       consumer.assign(partitions);
       consumer.seekToBeginning(partitions);
       Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
-      StringBuilder out = new StringBuilder();
       while (partitions.stream().anyMatch(partition -> consumer.position(partition) < ends.get(partition))) {
+        StringBuilder out = new StringBuilder();
         for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(100))) {
           out.append("record ").append(record.partition()).append(' ').append(record.offset()).append(' ').append(record.timestamp());
           out.append(' ').append(hex(record.key())).append(' ').append(hex(record.value()));
@@ -73,8 +73,8 @@ public class JavaClient {
           }
           out.append('\n');
         }
+        System.out.print(out);
       }
-      System.out.print(out);
       System.out.println("end");
     }
   }

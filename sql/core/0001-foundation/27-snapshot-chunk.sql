@@ -1,13 +1,19 @@
 -- What the daemon does for snapshots: it takes a chunk, has the writer write it, and records both in one transaction. A range
 -- of blocks belongs to whoever has its row locked, so several daemons share the work, and one that dies leaves nothing half done.
 
--- What the outbox takes on disk: what is sent of it stays there for a while.
-CREATE FUNCTION millrace.outbox_bytes() RETURNS bigint
-LANGUAGE sql
+-- Whether the segments of the outbox with something that is not sent take more than this on disk.
+CREATE FUNCTION millrace.outbox_exceeds(most_bytes bigint) RETURNS boolean
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT pg_table_size('millrace.outbox_0') + pg_table_size('millrace.outbox_1') + pg_table_size('millrace.outbox_2')
-    + pg_table_size('millrace.outbox_3')
+DECLARE
+  sizes constant bigint[] := ARRAY(SELECT pg_table_size(format('millrace.outbox_%s', i)::regclass) FROM generate_series(0, 3) AS i);
+BEGIN
+  IF (SELECT sum(size) FROM unnest(sizes) AS size) <= most_bytes THEN
+    RETURN false;
+  END IF;
+  RETURN (SELECT coalesce(sum(sizes[i + 1]), 0) > most_bytes FROM generate_series(0, 3) AS i WHERE NOT millrace.segment_is_sent(i));
+END
 $$;
 
 -- Returns what to write now, if anything: blocks first_block to end_block - 1 or the rows at `again`, of the range that begins
@@ -47,7 +53,7 @@ BEGIN
       UPDATE millrace.snapshot AS s SET finished_at = clock_timestamp(), waits_for = NULL
       WHERE (s.snapshot_id, s.relation, s.first_block) = (taken.snapshot_id, taken.relation, taken.first_block);
       CONTINUE;
-    ELSIF millrace.outbox_bytes() > most_bytes THEN
+    ELSIF millrace.outbox_exceeds(most_bytes) THEN
       UPDATE millrace.snapshot AS s SET waits_for = 'the outbox to be sent'
       WHERE (s.snapshot_id, s.relation, s.first_block) = (taken.snapshot_id, taken.relation, taken.first_block)
         AND s.waits_for IS DISTINCT FROM 'the outbox to be sent';
