@@ -112,6 +112,20 @@ export const commands = {
     },
     run: async (args, env) => (await import('./replay.ts')).replay(args, env),
   },
+  snapshots: {
+    name: 'snapshots',
+    about: 'show how far the snapshots of tables are',
+    details:
+      'Rows that a table had before its changes were captured are sent by the daemon, in chunks. Those that are done show for\n' +
+      'a day. Exits with 1 when one cannot go on, or is open and no daemon is connected; otherwise with 0.',
+    options: {
+      wait: { about: 'wait until those that are open are done' },
+      id: { value: 'N', multiple: true, about: 'this one; may be given several times' },
+      database,
+      config,
+    },
+    run: async (args, env) => (await import('./snapshots.ts')).snapshots(args, env),
+  },
   try: {
     name: 'try',
     about: 'load the last messages of a topic, take that back, and say what would fail',

@@ -17,10 +17,10 @@ export class Progress {
     this.#out = out
   }
 
-  /** @param remark what it waits for */
-  show(done: number, of: number, failed: number, remark = ''): void {
+  /** @param remark what it waits for  @param unit what is counted, where that is not plain */
+  show(done: number, of: number, failed: number, remark = '', unit = ''): void {
     const text = [
-      `${done} of ${of}`,
+      `${done} of ${of}${unit ? ` ${unit}` : ''}`,
       ...(failed > 0 ? [`${failed} failed`] : []),
       ...(remark ? [plain(remark)] : []),
     ]

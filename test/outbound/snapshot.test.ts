@@ -50,7 +50,7 @@ test('every row once, with the filter, and none that is written later', async (t
     sent.filter((id) => id < 100_000),
     ids(2990),
   )
-  assert.ok(sent.length < 3200, `${sent.length} rows`)
+  assert.ok(sent.length < 3400, `${sent.length} rows`)
 })
 
 test('rows that somebody has locked hold up nothing else, and nobody waits for the snapshot', async (t) => {
@@ -138,7 +138,7 @@ test('a table that is rewritten is read anew', async (t) => {
   await promptDaemon(t, db, { env: promptRelay })
   await untilSnapshot(db, 'waiting')
   assert.equal((await sentRows(db)).length, 1999)
-  await holder.query('COMMIT; VACUUM FULL items')
+  await holder.query('ALTER TABLE items ALTER id TYPE bigint; COMMIT')
   const { rows } = await untilSnapshot(db, 'done')
   const sent = await sentRows(db)
   assert.deepEqual([...new Set(sent)], ids(2000, 1001))
