@@ -2,7 +2,6 @@
 // what somebody who updates rows of the table waits meanwhile.
 
 import { setTimeout } from 'node:timers/promises'
-import { Admin, ListOffsetTimestamps } from '@platformatic/kafka'
 import type pg from 'pg'
 import { install } from '../src/cli/install.ts'
 import { connect } from '../src/postgres/connection.ts'
@@ -10,17 +9,18 @@ import { CopyOut } from '../src/postgres/copy-out.ts'
 import { startStack } from '../stack/stack.ts'
 import type { Measurement } from './main.ts'
 import { DaemonProcess } from './support/daemon-process.ts'
+import { untilWritten } from './support/outbox.ts'
 import { median, percentile } from './support/statistics.ts'
+import { createTopics, topicPartitions } from './support/topics.ts'
 
 const rows = Number(process.env.BENCH_MESSAGES ?? 1_000_000)
 const runs = Number(process.env.BENCH_RUNS ?? 3)
-const partitions = 4
 const target = 150_000
 
 interface Bench {
   url: string
+  brokers: string
   client: pg.Client
-  admin: Admin
 }
 
 export async function run(): Promise<Measurement[]> {
@@ -30,15 +30,14 @@ export async function run(): Promise<Measurement[]> {
     const url = stack.postgres.url
     await install(['--database', url], process.env)
     const client = await connect(url)
-    const admin = new Admin({ clientId: 'bench', bootstrapBrokers: [stack.kafka.brokers] })
+    const { brokers } = stack.kafka
     try {
-      const bench = { url, client, admin }
+      const bench = { url, brokers, client }
       await fill(client)
       const inside = await writing(bench)
-      await client.query('SELECT millrace.add_broker($1)', [stack.kafka.brokers])
+      await client.query('SELECT millrace.add_broker($1)', [brokers])
       return [...inside, ...(await sending(bench))]
     } finally {
-      await admin.close()
       await client.end()
     }
   } finally {
@@ -98,16 +97,16 @@ async function writing({ url, client }: Bench): Promise<Measurement[]> {
   ]
 }
 
-async function sending({ url, client, admin }: Bench): Promise<Measurement[]> {
+async function sending({ url, brokers, client }: Bench): Promise<Measurement[]> {
   const times: number[] = []
   let memory = 0
   for (let i = 0; i < runs; i++) {
     const topic = `sent-${i}`
-    await admin.createTopics({ topics: [topic], partitions, replicas: 1 })
+    await createTopics(brokers, [topic], topicPartitions)
     const daemon = await DaemonProcess.start(url)
     const start = performance.now()
     await timeSnapshot(client, topic)
-    await untilCount(admin, topic)
+    await untilWritten(brokers, topic, rows)
     times.push((performance.now() - start) / 1000)
     memory = Math.max(memory, daemon.takeHighestMemory())
     await daemon.stop()
@@ -153,17 +152,4 @@ async function timeCopy(client: pg.Client): Promise<number> {
   await copy.done
   if (read < rows) throw new Error(`COPY gave ${read} rows`)
   return (performance.now() - start) / 1000
-}
-
-async function untilCount(admin: Admin, topic: string): Promise<void> {
-  const asked = Array.from({ length: partitions }, (_, partitionIndex) => ({
-    partitionIndex,
-    timestamp: ListOffsetTimestamps.LATEST,
-  }))
-  for (;;) {
-    const [listed] = await admin.listOffsets({ topics: [{ name: topic, partitions: asked }] })
-    const there = listed?.partitions.reduce((sum, { offset }) => sum + Number(offset), 0) ?? 0
-    if (there >= rows) return
-    await setTimeout(20)
-  }
 }

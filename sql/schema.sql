@@ -1342,6 +1342,7 @@ BEGIN
     UPDATE millrace.installation SET id = gen_random_uuid();
     IF NOT keep_running THEN
       UPDATE millrace.consumer SET wanted = 'stopped' WHERE wanted <> 'stopped';
+      UPDATE millrace.snapshot SET wanted = false WHERE finished_at IS NULL;
     END IF;
   END IF;
   PERFORM millrace.adopt_outbox(is_clone);
@@ -1356,7 +1357,7 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.adopt(boolean,boolean) TO PUBLIC;
-COMMENT ON FUNCTION millrace.adopt(boolean,boolean) IS 'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
+COMMENT ON FUNCTION millrace.adopt(boolean,boolean) IS 'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped and its snapshots ended, unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
 
 CREATE OR REPLACE FUNCTION millrace.adopt_outbox(is_clone boolean)
  RETURNS void

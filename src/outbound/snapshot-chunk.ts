@@ -93,10 +93,8 @@ async function take(
     const { snapshot, relation, range, writer, first_block, end_block, again } = row
     return { snapshot, relation, range, writer, firstBlock: first_block, endBlock: end_block, again }
   }
-  await session.script('COMMIT')
-  if (row?.pause !== null && row?.pause !== undefined) return { pause: row.pause }
-  await session.script(`SELECT millrace.settle_snapshots(${owner.oid}::oid)`)
-  return { pause: null }
+  await session.script(`COMMIT; SELECT millrace.settle_snapshots(${owner.oid}::oid)`)
+  return { pause: row?.pause ?? null }
 }
 
 interface TakenRow extends Record<string, unknown> {

@@ -16,8 +16,8 @@ async function setUp(t: Cleanup) {
     INSERT INTO items SELECT generate_series(1, 5000); CREATE SEQUENCE calls`)
   const daemon = () => promptDaemon(t, { url: roles.urlOf(roles.daemon) })
   const onlyOwnerRan = async () => {
-    const { rows } = await roles.db.query('SELECT DISTINCT who FROM seen')
-    assert.deepEqual(rows, [{ who: roles.owner }])
+    const { rows } = await roles.db.query('SELECT * FROM seen WHERE who <> $1', [roles.owner])
+    assert.deepEqual(rows, [])
   }
   return { ...roles, asOwner, startDaemon: daemon, onlyOwnerRan }
 }
@@ -90,13 +90,14 @@ describe('F38 a writer that tries to act as the daemon', () => {
       await asOwner.query(`CREATE FUNCTION evil.steal() RETURNS int LANGUAGE plpgsql AS $$ BEGIN ${ran}; RETURN 1; END $$;
         ${before ?? ''};
         CREATE FUNCTION evil.writer(${signature}) ${returning} AS $$ BEGIN
-          ${ran}; ${body}; RETURN QUERY SELECT 1::bigint, ARRAY[]::tid[]; END $$; ${begin}`)
+          PERFORM nextval('public.calls'); ${ran}; ${body}; RETURN QUERY SELECT 1::bigint, ARRAY[]::tid[]; END $$; ${begin}`)
       await startDaemon()
       // the snapshot goes on, or says what is wrong with it
       await eventually('it was called and that was noted', async () => {
         const { state, rows, error_code } = await snapshotOf(db)
         return state === 'done' || Number(rows) > 1 || error_code !== null
       })
+      assert.ok((await db.query('SELECT is_called FROM calls')).rows[0].is_called)
       await onlyOwnerRan()
     })
   }
@@ -155,7 +156,7 @@ describe('a writer that does not do as a writer does', () => {
     await db.query(`CREATE TABLE own (n int); INSERT INTO own SELECT generate_series(1, 1000); ALTER TABLE own OWNER TO ${role};
       CREATE FUNCTION own_writer(${signature}) ${returning} AS $$ BEGIN
         RETURN QUERY SELECT * FROM millrace.write_chunk(relation, first_block, end_block, again,
-          $m$'default', 'own', NULL, NULL, convert_to(t.n::text, 'UTF8'), NULL::bytea[], NULL, NULL$m$); END $$;
+          $m$'default', 'own', NULL::int, NULL::bytea, convert_to(t.n::text, 'UTF8'), NULL::bytea[], NULL::timestamptz, NULL::text$m$); END $$;
       ALTER FUNCTION own_writer(${signature}) OWNER TO ${role}`)
     const daemon = await startDaemon()
     await eventually(

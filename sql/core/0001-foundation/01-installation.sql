@@ -136,6 +136,7 @@ BEGIN
     UPDATE millrace.installation SET id = gen_random_uuid();
     IF NOT keep_running THEN
       UPDATE millrace.consumer SET wanted = 'stopped' WHERE wanted <> 'stopped';
+      UPDATE millrace.snapshot SET wanted = false WHERE finished_at IS NULL;
     END IF;
   END IF;
   PERFORM millrace.adopt_outbox(is_clone);
@@ -149,7 +150,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace.adopt(boolean, boolean) IS
-  'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
+  'What millrace adopt calls. A clone gets an installation id of its own, and its consumers are stopped and its snapshots ended, unless they are to keep running; otherwise this database goes on as the one that was recorded. For the role that owns the schema.';
 
 -- Roles belong to the whole server: another database may have made this one already.
 DO $$
