@@ -579,7 +579,7 @@ CREATE TABLE millrace.snapshot (
   chunks bigint DEFAULT 0 NOT NULL,
   chunk_blocks integer DEFAULT 16 NOT NULL,
   attempts integer DEFAULT 0 NOT NULL,
-  not_before timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  not_before timestamp with time zone DEFAULT to_timestamp((0)::double precision) NOT NULL,
   waits_for text,
   error_code text,
   error_message text,
@@ -4118,7 +4118,7 @@ BEGIN
     waits_for = CASE WHEN again > 0 AND record_chunk.written = 0 AND cardinality(record_chunk.skipped) >= again
       THEN 'rows that others have locked' END,
     not_before = CASE WHEN again > 0 AND record_chunk.written = 0 AND cardinality(record_chunk.skipped) >= again
-      THEN clock_timestamp() + '300 ms' ELSE '-infinity' END,
+      THEN clock_timestamp() + '300 ms' ELSE to_timestamp(0) END,
     attempts = 0, error_code = NULL, error_message = NULL, changed_at = clock_timestamp(),
     finished_at = CASE WHEN record_chunk.end_block >= s.end_block AND left_over = '{}' THEN clock_timestamp() END
   WHERE (s.snapshot_id, s.relation, s.first_block) = (record_chunk.snapshot_id, record_chunk.relation, record_chunk.range_block);

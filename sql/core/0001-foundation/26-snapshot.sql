@@ -38,7 +38,7 @@ CREATE TABLE millrace.snapshot (
   chunks bigint NOT NULL DEFAULT 0,
   chunk_blocks integer NOT NULL DEFAULT 16,
   attempts integer NOT NULL DEFAULT 0,
-  not_before timestamptz NOT NULL DEFAULT '-infinity',
+  not_before timestamptz NOT NULL DEFAULT to_timestamp(0),
   waits_for text,
   error_code text,
   error_message text,
