@@ -6,7 +6,7 @@ import { databaseFor } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { addBroker, promptDaemon } from '../support/flow.ts'
 import { readWithJava } from '../support/java-client.ts'
-import { outboxStatus, promptRelay, untilCount, untilSent, valuesOf } from '../support/sent.ts'
+import { idOf, outboxStatus, promptRelay, untilCount, untilSent, valuesOf } from '../support/sent.ts'
 import { adminOf, topicFor } from '../support/topic.ts'
 
 async function setUp(t: Cleanup, setting = 'dead_letter') {
@@ -120,30 +120,34 @@ test('what waited when the setting was changed becomes dead letters at its next 
   await eventually('nothing waits', async () => (await outboxStatus(db)).waiting === '0')
 })
 
-test('F18 kill -9 in between: each message is sent or a dead letter, none is both or neither', async (t) => {
-  const { db, topic, letters } = await setUp(t)
-  const produce = () =>
-    db.query(
-      `SELECT count(millrace.produce($1, CASE WHEN i % 50 = 0 THEN repeat('x', 30000) ELSE i::text END, (i % 7)::text))
-         FROM generate_series(1, 1000) AS i`,
-      [topic],
-    )
-  for (const failpoint of [
-    'outbound.after-acknowledged',
-    'outbound.before-record',
-    'outbound.after-record',
-  ]) {
-    await produce()
-    const victim = await promptDaemon(t, db, {
-      env: { ...promptRelay, MILLRACE_FAILPOINTS: `${failpoint}=crash` },
-    })
-    assert.deepEqual(await victim.exited, { code: null, signal: 'SIGKILL' })
-  }
-  await promptDaemon(t, db, { env: promptRelay })
-  await untilSent(db)
-  assert.equal((await letters()).length, 60)
-  const ids = new Set(
-    (await readWithJava(t, topic)).map(({ headers }) => headers.find(([name]) => name === 'millrace-id')![1]),
-  )
-  assert.equal(ids.size, 3000 - 60)
-})
+const everywhere = ['outbound.after-acknowledged', 'outbound.before-record', 'outbound.after-record']
+const failpoints = {
+  at_least_once: everywhere,
+  exactly_once: [...everywhere, 'outbound.before-commit', 'outbound.after-commit'],
+}
+
+for (const [delivery, crashes] of Object.entries(failpoints)) {
+  test(`F18 kill -9 in between, ${delivery}: each message is sent or a dead letter, none is both or neither`, async (t) => {
+    const { db, topic, letters } = await setUp(t)
+    await db.query("SELECT millrace.alter_cluster('default', delivery := $1)", [delivery])
+    for (const failpoint of crashes) {
+      await db.query(
+        `SELECT count(millrace.produce($1, CASE WHEN i % 50 = 0 THEN repeat('x', 30000) ELSE i::text END, (i % 7)::text))
+           FROM generate_series(1, 1000) AS i`,
+        [topic],
+      )
+      const victim = await promptDaemon(t, db, {
+        env: { ...promptRelay, MILLRACE_FAILPOINTS: `${failpoint}=crash` },
+      })
+      assert.deepEqual(await victim.exited, { code: null, signal: 'SIGKILL' })
+    }
+    await promptDaemon(t, db, { env: promptRelay })
+    await untilSent(db)
+    const dead = (await letters()).map(({ id }) => id)
+    assert.equal(dead.length, 20 * crashes.length)
+    const ids = (await readWithJava(t, topic)).map((record) => idOf(record).split(':')[1]!)
+    assert.equal(new Set([...ids, ...dead]).size, 1000 * crashes.length, 'all of them')
+    assert.equal(new Set(ids).size, 980 * crashes.length)
+    if (delivery === 'exactly_once') assert.equal(ids.length, 980 * crashes.length, 'once')
+  })
+}
