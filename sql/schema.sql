@@ -255,6 +255,7 @@ CREATE TABLE millrace.lease (
   daemon uuid,
   backend_pid integer,
   backend_started timestamp with time zone,
+  backend_role oid,
   renewed_at timestamp with time zone,
   PRIMARY KEY (name)
 );
@@ -295,8 +296,13 @@ CREATE TABLE millrace.outbox_0 (
 CREATE INDEX outbox_0_xid_id_idx ON millrace.outbox_0 USING btree (xid, id);
 ALTER TABLE millrace.outbox_0 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_0 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
-GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_0 TO PUBLIC;
+  WITH CHECK ((((owner)::oid = (( SELECT (quote_ident((CURRENT_USER)::text))::regrole AS quote_ident))::oid) AND
+CASE
+    WHEN ((((cluster || ' '::text) || topic) = ANY (ARRAY( SELECT t.name
+       FROM millrace.produced_topic t))) AND (partition IS NULL) AND (headers IS NULL) AND ("timestamp" >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND ("timestamp" < 'infinity'::timestamp with time zone)) THEN true
+    ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+END));
+GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_0 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_0 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_0.id IS 'In the order of writing: after the lock on the row that the message is about.';
 COMMENT ON COLUMN millrace.outbox_0.xid IS 'Transaction that produced it.';
@@ -323,8 +329,13 @@ CREATE TABLE millrace.outbox_1 (
 CREATE INDEX outbox_1_xid_id_idx ON millrace.outbox_1 USING btree (xid, id);
 ALTER TABLE millrace.outbox_1 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_1 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
-GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_1 TO PUBLIC;
+  WITH CHECK ((((owner)::oid = (( SELECT (quote_ident((CURRENT_USER)::text))::regrole AS quote_ident))::oid) AND
+CASE
+    WHEN ((((cluster || ' '::text) || topic) = ANY (ARRAY( SELECT t.name
+       FROM millrace.produced_topic t))) AND (partition IS NULL) AND (headers IS NULL) AND ("timestamp" >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND ("timestamp" < 'infinity'::timestamp with time zone)) THEN true
+    ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+END));
+GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_1 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_1 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_1.id IS 'In the order of writing: after the lock on the row that the message is about.';
 COMMENT ON COLUMN millrace.outbox_1.xid IS 'Transaction that produced it.';
@@ -351,8 +362,13 @@ CREATE TABLE millrace.outbox_2 (
 CREATE INDEX outbox_2_xid_id_idx ON millrace.outbox_2 USING btree (xid, id);
 ALTER TABLE millrace.outbox_2 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_2 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
-GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_2 TO PUBLIC;
+  WITH CHECK ((((owner)::oid = (( SELECT (quote_ident((CURRENT_USER)::text))::regrole AS quote_ident))::oid) AND
+CASE
+    WHEN ((((cluster || ' '::text) || topic) = ANY (ARRAY( SELECT t.name
+       FROM millrace.produced_topic t))) AND (partition IS NULL) AND (headers IS NULL) AND ("timestamp" >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND ("timestamp" < 'infinity'::timestamp with time zone)) THEN true
+    ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+END));
+GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_2 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_2 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_2.id IS 'In the order of writing: after the lock on the row that the message is about.';
 COMMENT ON COLUMN millrace.outbox_2.xid IS 'Transaction that produced it.';
@@ -379,8 +395,13 @@ CREATE TABLE millrace.outbox_3 (
 CREATE INDEX outbox_3_xid_id_idx ON millrace.outbox_3 USING btree (xid, id);
 ALTER TABLE millrace.outbox_3 ENABLE ROW LEVEL SECURITY;
 CREATE POLICY produce ON millrace.outbox_3 FOR INSERT
-  WITH CHECK (millrace.admit_message(cluster, topic, partition, headers, "timestamp"));
-GRANT INSERT ("timestamp", partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_3 TO PUBLIC;
+  WITH CHECK ((((owner)::oid = (( SELECT (quote_ident((CURRENT_USER)::text))::regrole AS quote_ident))::oid) AND
+CASE
+    WHEN ((((cluster || ' '::text) || topic) = ANY (ARRAY( SELECT t.name
+       FROM millrace.produced_topic t))) AND (partition IS NULL) AND (headers IS NULL) AND ("timestamp" >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND ("timestamp" < 'infinity'::timestamp with time zone)) THEN true
+    ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+END));
+GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_3 TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_3 IS 'A segment of the outbox: messages that transactions produced. Read by the daemon.';
 COMMENT ON COLUMN millrace.outbox_3.id IS 'In the order of writing: after the lock on the row that the message is about.';
 COMMENT ON COLUMN millrace.outbox_3.xid IS 'Transaction that produced it.';
@@ -506,6 +527,42 @@ CREATE POLICY own ON millrace."position" FOR SELECT
    FROM millrace.consumer)));
 GRANT SELECT ON TABLE millrace."position" TO PUBLIC;
 COMMENT ON TABLE millrace."position" IS 'The next offset of every consumer in every partition, and who moves it. Written by the daemon.';
+
+CREATE TABLE millrace.publication (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  relation regclass NOT NULL,
+  name text NOT NULL,
+  owner regrole NOT NULL,
+  cluster text NOT NULL,
+  topic text NOT NULL,
+  key_columns text[] NOT NULL,
+  columns text[],
+  filter text,
+  filter_columns text[] NOT NULL,
+  column_numbers jsonb NOT NULL,
+  envelope text NOT NULL,
+  with_schema boolean NOT NULL,
+  truncate text NOT NULL,
+  capture text NOT NULL,
+  snapshot bigint,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  FOREIGN KEY (cluster) REFERENCES millrace.cluster(name),
+  PRIMARY KEY (id)
+);
+ALTER TABLE millrace.publication ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON millrace.publication FOR ALL
+  USING ((pg_has_role((owner)::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin)))
+  WITH CHECK (pg_has_role((owner)::oid, 'USAGE'::text));
+GRANT INSERT, SELECT ON TABLE millrace.publication TO PUBLIC;
+GRANT UPDATE (snapshot) ON TABLE millrace.publication TO PUBLIC;
+COMMENT ON TABLE millrace.publication IS 'Tables whose changes go to a topic. Read millrace.publications.';
+COMMENT ON COLUMN millrace.publication.name IS 'The relation''s, when it was published.';
+COMMENT ON COLUMN millrace.publication.owner IS 'Role that the triggers'' function belongs to and runs as.';
+COMMENT ON COLUMN millrace.publication.key_columns IS 'Columns of the message''s key; empty: messages have none.';
+COMMENT ON COLUMN millrace.publication.columns IS 'Columns that are sent; NULL: all that the table has at the time.';
+COMMENT ON COLUMN millrace.publication.column_numbers IS 'Number of each column that is named here.';
+COMMENT ON COLUMN millrace.publication.capture IS 'statement or row: how often the triggers fire.';
+COMMENT ON COLUMN millrace.publication.snapshot IS 'Number of its snapshot, if it has one.';
 
 CREATE TABLE millrace.report (
   consumer_id bigint NOT NULL,
@@ -1088,6 +1145,42 @@ CREATE VIEW millrace.outbox_status WITH (security_barrier=true) AS
 GRANT SELECT ON TABLE millrace.outbox_status TO PUBLIC;
 COMMENT ON VIEW millrace.outbox_status IS 'For administrators: what of the outbox is not sent yet, what waits and why, what the relay met last, and which daemon it is.';
 
+CREATE VIEW millrace.produced_topic WITH (security_barrier=true) AS
+ SELECT (g.cluster || ' '::text) || g.topic AS name
+   FROM millrace.topic_grant g
+  WHERE g.action = 'produce'::text AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text))
+UNION ALL
+ SELECT (p.cluster || ' '::text) || p.topic AS name
+   FROM millrace.topic_grant g
+     JOIN millrace.publication p ON p.cluster = g.cluster
+  WHERE g.topic = '*'::text AND g.action = 'produce'::text AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text)) AND pg_has_role(p.owner::oid, 'USAGE'::text) AND p.topic ~ '^[a-zA-Z0-9._-]+$'::text AND length(p.topic) <= 249 AND (p.topic <> ALL (ARRAY['.'::text, '..'::text]));
+GRANT SELECT ON TABLE millrace.produced_topic TO PUBLIC;
+COMMENT ON VIEW millrace.produced_topic IS 'Topics that the current role may produce to, for the policies of the outbox.';
+
+CREATE VIEW millrace.publications WITH (security_barrier=true) AS
+ SELECT id,
+    COALESCE(( SELECT format('%I.%I'::text, n.nspname, c.relname) AS format
+           FROM pg_class c
+             JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE c.oid = p.relation::oid), name) AS relation,
+    cluster,
+    topic,
+    key_columns AS key,
+    columns,
+    filter,
+    envelope,
+    with_schema,
+    truncate,
+    capture,
+    snapshot,
+    pg_get_userbyid(owner::oid) AS owner,
+    created_at,
+    millrace.publication_problem(p.*) AS problem
+   FROM millrace.publication p
+  WHERE pg_has_role(owner::oid, 'USAGE'::text) OR ( SELECT millrace.is_admin() AS is_admin);
+GRANT SELECT ON TABLE millrace.publications TO PUBLIC;
+COMMENT ON VIEW millrace.publications IS 'Your published tables, and what keeps a change of one from being sent (docs/publishing.md).';
+
 CREATE VIEW millrace.removal WITH (security_barrier=true) AS
  SELECT NULL::bigint AS consumer_id
   WHERE false;
@@ -1400,19 +1493,19 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.adopt_outbox(boolean) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.advance_outbox(cluster text, epoch bigint)
+CREATE OR REPLACE FUNCTION millrace.advance_outbox(busy text[], epoch bigint)
  RETURNS void
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   UPDATE millrace.outbox_progress AS p
   SET sent = pg_current_snapshot(), ids_until = (SELECT i.last_value FROM millrace.outbox_id AS i)
-  WHERE p.cluster = advance_outbox.cluster AND p.epoch = advance_outbox.epoch AND p.batch IS NULL
+  WHERE p.cluster <> ALL (busy) AND p.epoch = advance_outbox.epoch AND p.batch IS NULL
     AND EXISTS (SELECT FROM millrace.outbox AS o WHERE o.xid >= pg_snapshot_xmax(p.sent))
     AND millrace.outbox_news(p.cluster, p.sent) = '{}'
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.advance_outbox(text,bigint) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.advance_outbox(text[],bigint) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.alter_cluster(name text, delivery text DEFAULT NULL::text, on_refused text DEFAULT NULL::text)
  RETURNS void
@@ -1615,13 +1708,16 @@ GRANT EXECUTE ON FUNCTION millrace.begin_consumer(text,text,text,text,text,jsonb
 
 CREATE OR REPLACE FUNCTION millrace.begin_relay(epoch bigint)
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+BEGIN
   INSERT INTO millrace.outbox_progress AS p (cluster, epoch)
   SELECT c.name, begin_relay.epoch FROM millrace.cluster AS c
   ON CONFLICT (cluster) DO UPDATE
-    SET epoch = excluded.epoch, error_code = NULL, error_message = NULL, error_at = NULL WHERE p.epoch < excluded.epoch
+    SET epoch = excluded.epoch, error_code = NULL, error_message = NULL, error_at = NULL WHERE p.epoch < excluded.epoch;
+  PERFORM set_config('synchronous_commit', 'on', true);
+END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.begin_relay(bigint) TO PUBLIC;
@@ -1725,6 +1821,176 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.can_act_as(oid,oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.capture_body(p millrace.publication)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  by_row constant boolean := p.capture = 'row';
+  whole constant boolean := by_row AND p.columns IS NULL;
+  names constant text[] := ARRAY(SELECT jsonb_object_keys(p.column_numbers) ORDER BY 1);
+  named constant text := (SELECT coalesce(string_agg(format('%%1$s.%1$I AS %1$I', n), ', '), '') FROM unnest(names) AS n);
+  virtual constant boolean := current_setting('server_version_num')::integer >= 180000;
+  branches text := '';
+  op text;
+BEGIN
+  FOREACH op IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
+    branches := branches || format(E'  ELSIF TG_OP = %L THEN\n    CASE segment\n', op) || (
+      SELECT string_agg(format(E'      WHEN %s THEN\n%s', s, coalesce((
+          SELECT string_agg('        ' || c || E';\n', '' ORDER BY place)
+          FROM unnest(millrace.capture_statements(p, op, s,
+            CASE WHEN by_row THEN '(SELECT ' || replace(named, '%1$s', 'NEW') || ')' ELSE 'new_rows' END,
+            CASE WHEN by_row THEN '(SELECT ' || replace(named, '%1$s', 'OLD') || ')' ELSE 'old_rows' END, 'me', 'open',
+            CASE WHEN whole THEN 'row_to_json(NEW)' END, CASE WHEN whole THEN 'row_to_json(OLD)' END)) WITH ORDINALITY AS c (c, place)),
+        E'        NULL;\n')), '' ORDER BY s) FROM generate_series(0, 3) AS s) || E'    END CASE;\n';
+  END LOOP;
+  RETURN format($body$
+#variable_conflict use_column
+DECLARE
+  me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
+  segment integer := (SELECT %4$s FROM millrace.outbox_writing AS w);
+  open constant boolean := %1$s;
+  statement text;
+BEGIN
+  IF %2$s THEN
+    RETURN NULL;
+  ELSIF TG_OP = 'TRUNCATE' THEN
+    PERFORM millrace.capture_truncate(%3$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
+  ELSIF segment < 0 THEN
+    FOREACH statement IN ARRAY millrace.renamed_statements(%3$s, TG_OP, TG_RELID, -1 - segment) LOOP
+      EXECUTE statement USING NEW, OLD, me, open;
+    END LOOP;
+%5$s  END IF;
+  IF millrace.outbox_wake() IS NULL THEN
+    NULL;
+  END IF;
+  RETURN NULL;
+END
+$body$,
+    CASE p.envelope WHEN 'pg2kafka' THEN 'millrace.snapshot_open(TG_RELID, TG_NAME)' ELSE 'false' END,
+    CASE p.capture WHEN 'row' THEN 'false' ELSE 'TG_LEVEL = ''ROW''' END,
+    p.id,
+    -- negative, where columns were renamed since, or are virtual
+    CASE WHEN names = '{}' AND NOT virtual THEN 'w.segment' ELSE format('CASE WHEN (SELECT count(*)%s FROM pg_attribute AS a
+      WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
+      CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
+      CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END,
+    branches);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.capture_body(millrace.publication) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.capture_name(publication bigint)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ SELECT 'publication ' || publication $function$
+;
+GRANT EXECUTE ON FUNCTION millrace.capture_name(bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.capture_statements(p millrace.publication, op text, segment integer, new_rows text, old_rows text, role text, open text DEFAULT 'false'::text, new_data text DEFAULT NULL::text, old_data text DEFAULT NULL::text)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  head constant text := format('INSERT INTO millrace.outbox_%s (owner, "timestamp", cluster, topic, source, key, value) SELECT %s, clock_timestamp(), %L, %L, %L, ',
+    segment, role, p.cluster, p.topic, 'publication ' || p.id);
+  key constant text := millrace.key_expression(p, 'n');
+  made constant text := millrace.row_expression(p, 'n');
+  condition constant text := coalesce(' WHERE (' || p.filter || E'\n)', '');
+  -- Both sides are filled in the same order. A full join is never a nested loop, whatever the plan's estimate was.
+  side constant text := '(SELECT row_number() OVER () AS place, %s AS key, %s AS data, coalesce((%s), false) AS matches FROM %s AS n)';
+  kept constant text := coalesce(p.filter || E'\n', 'true');
+  pairs constant text := format(side, key, coalesce(old_data, made), kept, old_rows) || ' AS o FULL JOIN '
+    || format(side, key, coalesce(new_data, made), kept, new_rows) || ' AS n ON n.place = o.place';
+  gone constant text := format('SELECT %1$s AS key FROM %2$s AS n%4$s EXCEPT ALL SELECT %1$s FROM %3$s AS n%4$s', key, old_rows, new_rows, condition);
+  same constant text := 'coalesce(o.matches AND o.key IS NOT DISTINCT FROM n.key, false)';
+  bytes constant text := 'convert_to(%s, ''UTF8'')';
+  tombstone constant text := CASE WHEN p.key_columns <> '{}' AND p.envelope = 'debezium' THEN ', (NULL::bytea)' ELSE '' END;
+  create_op constant text := CASE p.envelope WHEN 'pg2kafka' THEN '''INSERT''' ELSE '''c''' END;
+  delete_op constant text := CASE p.envelope WHEN 'pg2kafka' THEN '''DELETE''' ELSE '''d''' END;
+  created constant text := head || format(bytes, key) || ', '
+    || format(bytes, millrace.value_expression(p, create_op, key, 'NULL', coalesce(new_data, made))) || ' FROM ' || new_rows || ' AS n' || condition;
+BEGIN
+  IF op = 'INSERT' THEN
+    RETURN ARRAY[created];
+  ELSIF op = 'DELETE' AND p.envelope = 'row' THEN
+    RETURN CASE WHEN p.key_columns = '{}' THEN '{}'::text[] ELSE ARRAY[head || format('convert_to(g.key, ''UTF8''), NULL::bytea FROM (SELECT %s AS key FROM %s AS n%s) AS g WHERE g.key IS NOT NULL',
+      key, old_rows, condition)] END;
+  ELSIF op = 'DELETE' THEN
+    RETURN ARRAY[head || format('convert_to(%s, ''UTF8''), m.value FROM %s AS n CROSS JOIN LATERAL (VALUES (convert_to(%s, ''UTF8''))%s) AS m (value)%s',
+      key, old_rows, millrace.value_expression(p, delete_op, key, coalesce(old_data, made), CASE p.envelope WHEN 'pg2kafka' THEN '''{}''' ELSE 'NULL' END), tombstone, condition)];
+  ELSIF p.envelope = 'row' THEN
+    RETURN CASE WHEN p.key_columns = '{}' THEN '{}'::text[]
+      ELSE ARRAY[head || format('convert_to(g.key, ''UTF8''), NULL::bytea FROM (%s) AS g WHERE g.key IS NOT NULL', gone)] END || created;
+  END IF;
+  -- of an UPDATE: the keys that end, where one does; then what there is
+  RETURN ARRAY[
+    head || format('convert_to(o.key, ''UTF8''), m.value FROM %s CROSS JOIN LATERAL (VALUES (convert_to(%s, ''UTF8''))%s) AS m (value)
+      WHERE EXISTS (%s) AND o.matches AND NOT (n.matches AND %s)',
+      pairs, millrace.value_expression(p, delete_op, 'o.key', 'o.data', CASE p.envelope WHEN 'pg2kafka' THEN '''{}''' ELSE 'NULL' END),
+      tombstone, CASE WHEN p.key_columns = '{}' THEN 'SELECT' ELSE gone END, same)]
+  || CASE p.envelope WHEN 'pg2kafka' THEN ARRAY[
+    head || format($sql$convert_to(n.key, 'UTF8'), convert_to(%s, 'UTF8') FROM %s CROSS JOIN LATERAL (
+        SELECT '{' || string_agg(to_json(c.key)::text || ':' || c.value::text, ',' ORDER BY c.place) || '}' AS changed
+        FROM json_each(n.data) WITH ORDINALITY AS c (key, value, place) WHERE NOT %s OR c.value::text IS DISTINCT FROM (o.data -> c.key)::text
+      ) AS d WHERE n.matches AND d.changed IS NOT NULL$sql$,
+      millrace.value_expression(p, format('CASE WHEN %s THEN ''UPDATE'' ELSE ''INSERT'' END', same), 'n.key', 'NULL', 'd.changed'), pairs, same),
+    head || format('convert_to(n.key, ''UTF8''), convert_to(%s, ''UTF8'') FROM %s WHERE %s AND n.matches AND %s',
+      millrace.value_expression(p, '''SNAPSHOT''', 'n.key', 'NULL', 'n.data'), pairs, open, same)]
+  ELSE ARRAY[
+    head || format('convert_to(n.key, ''UTF8''), convert_to(%s, ''UTF8'') FROM %s WHERE n.matches',
+      millrace.value_expression(p, format('CASE WHEN %s THEN ''u'' ELSE ''c'' END', same), 'n.key', format('CASE WHEN %s THEN o.data END', same), 'n.data'),
+      pairs)] END;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.capture_statements(millrace.publication,text,integer,text,text,text,text,text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.capture_truncate(publication bigint, truncated oid, trigger_name name, segment integer, role regrole)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  p millrace.publication;
+  part oid;
+  statement text;
+  columns text;
+BEGIN
+  SELECT o.* INTO p FROM millrace.publication AS o WHERE o.id = publication;
+  IF p.truncate = 'skip' THEN
+    RETURN;
+  ELSIF p.truncate = 'event' AND truncated = p.relation::oid THEN
+    EXECUTE format('INSERT INTO millrace.outbox_%s (owner, "timestamp", cluster, topic, source, value)
+      VALUES ($1, clock_timestamp(), %L, %L, %L, convert_to(%s, ''UTF8''))', segment, p.cluster, p.topic, 'publication ' || p.id,
+      millrace.value_expression(p, '''t''', 'NULL', 'NULL', 'NULL')) USING role;
+    RETURN;
+  END IF;
+  FOR part IN
+    SELECT c.oid FROM pg_class AS c
+    WHERE c.oid IN (SELECT truncated UNION SELECT t.relid::oid FROM pg_partition_tree(truncated) AS t) AND c.relkind <> 'p'
+      AND (c.oid = truncated OR NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = c.oid AND g.tgname = trigger_name))
+    ORDER BY c.oid
+  LOOP
+    columns := millrace.renamed_columns(p, part);
+    FOREACH statement IN ARRAY millrace.capture_statements(p, 'DELETE', segment, '',
+      format('(SELECT %s FROM ONLY %s)', coalesce(columns, '*'), part::regclass), '$1')
+    LOOP
+      EXECUTE statement USING role;
+    END LOOP;
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.capture_truncate(bigint,oid,name,integer,regrole) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.change_cluster(name text, what text, delivery text, unsent text, on_refused text)
  RETURNS void
@@ -1916,6 +2182,27 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_columns(millrace.consumer,oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_columns(relation regclass, names text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  absent text;
+BEGIN
+  SELECT coalesce(n.name, 'NULL') INTO absent FROM unnest(names) AS n (name)
+  WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
+    WHERE a.attrelid = relation AND a.attname = n.name AND a.attnum > 0 AND NOT a.attisdropped) LIMIT 1;
+  IF FOUND THEN
+    PERFORM millrace.refuse('column-missing', format('%s has no column %I', relation, absent));
+  ELSIF (SELECT count(DISTINCT n) <> count(*) FROM unnest(names) AS n) THEN
+    PERFORM millrace.refuse('columns-invalid', 'a column is named twice');
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_columns(regclass,text[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_consumer()
  RETURNS trigger
@@ -2129,6 +2416,59 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_outcome(bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_publish_options(envelope text, with_schema boolean, capture text, truncate text, key text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF envelope IS NULL OR envelope NOT IN ('row', 'debezium', 'pg2kafka') THEN
+    PERFORM millrace.refuse('envelope-invalid', format('%L is no envelope', left(envelope, 64)));
+  ELSIF with_schema IS NULL OR with_schema AND envelope = 'pg2kafka' THEN
+    PERFORM millrace.refuse('option-conflict', 'events of pg2kafka have no schema');
+  ELSIF envelope = 'pg2kafka' AND cardinality(key) > 1 THEN
+    PERFORM millrace.refuse('option-conflict', 'events of pg2kafka have one column as external_id');
+  ELSIF capture IS NULL OR capture NOT IN ('auto', 'statement', 'row') THEN
+    PERFORM millrace.refuse('capture-invalid', format('%L is no way to capture', left(capture, 64)));
+  ELSIF truncate NOT IN ('delete', 'event', 'skip') OR truncate = 'event' AND envelope <> 'debezium' THEN
+    PERFORM millrace.refuse('truncate-invalid', format('%L is not what envelope %s can do with TRUNCATE', left(truncate, 64), envelope));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_publish_options(text,boolean,text,text,text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.check_publishable(target oid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  c record;
+BEGIN
+  SELECT k.*, n.nspname, format('%I.%I', n.nspname, k.relname) AS shown INTO c
+  FROM pg_class AS k JOIN pg_namespace AS n ON n.oid = k.relnamespace WHERE k.oid = target;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('relation-missing', 'a table is needed, not NULL');
+  ELSIF c.relkind NOT IN ('r', 'p') THEN
+    PERFORM millrace.refuse('relation-not-published', format('%s is no table', c.shown));
+  ELSIF c.nspname IN ('pg_catalog', 'information_schema', 'pg_toast', 'millrace') THEN
+    PERFORM millrace.refuse('relation-catalog', format('%s belongs to a catalog', c.shown));
+  ELSIF c.relpersistence = 't' THEN
+    PERFORM millrace.refuse('relation-temporary', format('%s is temporary', c.shown));
+  ELSIF NOT pg_has_role(c.relowner, 'USAGE') THEN
+    PERFORM millrace.refuse('relation-not-yours', format('%s belongs to role %I', c.shown, pg_get_userbyid(c.relowner)));
+  ELSIF c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = c.oid) THEN
+    PERFORM millrace.refuse('relation-inherited', format('tables inherit from %s', c.shown));
+  ELSIF NOT millrace.can_act_as(millrace.daemon_role()::oid, c.relowner) THEN
+    PERFORM millrace.refuse('role-not-served', format('the daemon''s role %s cannot act as role %I',
+      millrace.daemon_role(), pg_get_userbyid(c.relowner)));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.check_publishable(oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_relation(target regclass, target_text text, OUT target_schema text, OUT target_name text)
  RETURNS record
@@ -2525,6 +2865,38 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.column_definitions(text[]) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.columns_of_filter(relation regclass, filter text)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  names constant text[] := ARRAY(SELECT a.attname::text FROM pg_attribute AS a
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum);
+  used text[] := '{}';
+  column_name text;
+  others text;
+BEGIN
+  BEGIN
+    EXECUTE format('SELECT FROM (SELECT * FROM %s) AS n WHERE (%s%s) IS TRUE LIMIT 0', relation, filter, E'\n');
+  EXCEPTION WHEN OTHERS THEN
+    PERFORM millrace.refuse('filter-invalid', format('the filter: %s', SQLERRM));
+  END;
+  FOREACH column_name IN ARRAY names LOOP
+    CONTINUE WHEN position(lower(column_name) IN lower(filter)) = 0;
+    others := (SELECT string_agg(quote_ident(o), ', ') FROM unnest(names) AS o WHERE o <> column_name);
+    BEGIN
+      EXECUTE format('SELECT FROM (SELECT %s FROM %s) AS n WHERE (%s%s) IS TRUE LIMIT 0', others, relation, filter, E'\n');
+    EXCEPTION WHEN OTHERS THEN
+      used := used || column_name;
+    END;
+  END LOOP;
+  RETURN used;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.columns_of_filter(regclass,text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.commit_refusal()
  RETURNS text
  LANGUAGE plpgsql
@@ -2541,6 +2913,55 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.commit_refusal() TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.connect_struct(p millrace.publication, names text[], required boolean, name text, field text DEFAULT NULL::text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT format('{"type":"struct","fields":[%s],"optional":%s,"name":%s%s}',
+    string_agg(format('{%s,"optional":%s,"field":%s}', millrace.connect_type(millrace.published_type(p, n.name)), to_json(NOT required),
+      to_json(n.name)), ',' ORDER BY n.place),
+    to_json(field IS NOT NULL), to_json(connect_struct.name), ',"field":' || to_json(field)::text)
+  FROM unnest(names) WITH ORDINALITY AS n (name, place)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.connect_struct(millrace.publication,text[],boolean,text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.connect_type(type oid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE type
+    WHEN 'int2'::regtype THEN '"type":"int16"' WHEN 'int4'::regtype THEN '"type":"int32"' WHEN 'int8'::regtype THEN '"type":"int64"'
+    WHEN 'float4'::regtype THEN '"type":"float"' WHEN 'float8'::regtype THEN '"type":"double"'
+    WHEN 'bool'::regtype THEN '"type":"boolean"' WHEN 'bytea'::regtype THEN '"type":"bytes"'
+    WHEN 'json'::regtype THEN '"type":"string","name":"io.debezium.data.Json","version":1'
+    WHEN 'jsonb'::regtype THEN '"type":"string","name":"io.debezium.data.Json","version":1'
+    WHEN 'uuid'::regtype THEN '"type":"string","name":"io.debezium.data.Uuid","version":1'
+    WHEN 'timestamptz'::regtype THEN '"type":"string","name":"io.debezium.time.ZonedTimestamp","version":1'
+    ELSE '"type":"string"' END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.connect_type(oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.connect_value(type oid, expression text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT format(CASE
+    WHEN type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'float4'::regtype, 'float8'::regtype, 'bool'::regtype,
+      'timestamptz'::regtype) THEN 'to_json(%s)::text'
+    WHEN type = 'bytea'::regtype THEN 'to_json(translate(encode(%s, ''base64''), E''\n'', ''''))::text'
+    ELSE 'to_json((%s)::text)::text' END, expression)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.connect_value(oid,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.consume(topic text DEFAULT NULL::text, "into" text DEFAULT NULL::text, format text DEFAULT 'json'::text, delimiter text DEFAULT NULL::text, quote text DEFAULT NULL::text, escape text DEFAULT NULL::text, encoding text DEFAULT NULL::text, json_path text DEFAULT NULL::text, columns text[] DEFAULT NULL::text[], rest_column text DEFAULT NULL::text, unknown_keys text DEFAULT 'ignore'::text, missing_keys text DEFAULT 'default'::text, metadata jsonb DEFAULT NULL::jsonb, mode text DEFAULT 'insert'::text, key_columns text[] DEFAULT NULL::text[], tombstone text DEFAULT NULL::text, transform text DEFAULT NULL::text, on_error text DEFAULT 'stop'::text, dead_letter_limit bigint DEFAULT 1000000, dead_letter_max_age interval DEFAULT NULL::interval, on_offset_gap text DEFAULT 'stop'::text, batchsize integer DEFAULT 1000, maxbytes integer DEFAULT 32000000, parallelism integer DEFAULT 1, timeout integer DEFAULT 250, group_id text DEFAULT NULL::text, start_offset bigint DEFAULT NULL::bigint, start_time timestamp with time zone DEFAULT NULL::timestamp with time zone, start_partitions jsonb DEFAULT NULL::jsonb, topic_pattern text DEFAULT NULL::text, route_by_key boolean DEFAULT false, cluster text DEFAULT NULL::text)
  RETURNS bigint
@@ -2837,6 +3258,55 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.drop_consumer(bigint) TO PUBLIC;
 COMMENT ON FUNCTION millrace.drop_consumer(bigint) IS 'Removes a consumer with its positions, batches and dead letters; returns how many dead letters went with it.';
 
+CREATE OR REPLACE FUNCTION millrace.drop_publication(publication bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  p millrace.publication;
+  made text;
+BEGIN
+  SELECT o.* INTO p FROM millrace.publication AS o WHERE o.id = publication;
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('publication-missing', format('there is no publication %s of yours', coalesce(publication::text, 'NULL')));
+  ELSIF NOT pg_has_role(p.owner::oid, 'USAGE') THEN
+    PERFORM millrace.refuse('relation-not-yours', format('publication %s belongs to role %s', p.id, p.owner));
+  END IF;
+  PERFORM millrace.end_snapshot(p.snapshot);
+  PERFORM millrace.drop_triggers(p);
+  FOR made IN
+    SELECT f.oid::regprocedure::text FROM pg_proc AS f
+    WHERE f.pronamespace = 'millrace'::regnamespace AND f.proname IN (millrace.capture_name(p.id), millrace.capture_name(p.id) || ' snapshot')
+  LOOP
+    EXECUTE format('DROP FUNCTION %s', made);
+  END LOOP;
+  PERFORM millrace.forget_publication(p.id);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.drop_publication(bigint) TO PUBLIC;
+COMMENT ON FUNCTION millrace.drop_publication(bigint) IS 'Ends a publication by its number, also one whose table is gone: its triggers go; what they wrote is still sent.';
+
+CREATE OR REPLACE FUNCTION millrace.drop_triggers(p millrace.publication)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  made record;
+BEGIN
+  FOR made IN
+    SELECT t.tgname, t.tgrelid::regclass AS relation FROM pg_trigger AS t
+    WHERE t.tgfoid = to_regprocedure(format('millrace.%I()', millrace.capture_name(p.id))) AND t.tgparentid = 0
+  LOOP
+    EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.drop_triggers(millrace.publication) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.end_snapshot(snapshot bigint)
  RETURNS void
  LANGUAGE sql
@@ -2847,6 +3317,27 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.end_snapshot(bigint) TO PUBLIC;
 COMMENT ON FUNCTION millrace.end_snapshot(bigint) IS 'Ends a snapshot; what is written of it is sent. Waits for a chunk that is being written.';
+
+CREATE OR REPLACE FUNCTION millrace.envelope_schema(p millrace.publication)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE p.envelope WHEN 'row' THEN millrace.connect_struct(p, p.columns, false, p.topic || '.Value')
+    ELSE format('{"type":"struct","fields":[%s,%s,{"type":"struct","fields":[%s],"optional":false,'
+      '"name":"io.debezium.connector.postgresql.Source","field":"source"},{"type":"string","optional":false,"field":"op"},'
+      '{"type":"int64","optional":true,"field":"ts_ms"}],"optional":false,"name":%s,"version":1}',
+      millrace.connect_struct(p, p.columns, false, p.topic || '.Value', 'before'),
+      millrace.connect_struct(p, p.columns, false, p.topic || '.Value', 'after'),
+      (SELECT string_agg(format('{"type":"%s","optional":%s,"field":"%s"}', f[2], to_json(f[1] IN ('sequence', 'txId', 'lsn', 'xmin')), f[1]), ',')
+        FROM regexp_matches('version string connector string name string ts_ms int64 snapshot string db string sequence string '
+          'schema string table string txId int64 lsn int64 xmin int64', '(\w+) (\w+)', 'g') AS f),
+      to_json(p.topic || '.Envelope'))
+    END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.envelope_schema(millrace.publication) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.expire_dead_letters()
  RETURNS bigint
@@ -3108,6 +3599,20 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.foreign_code(oid,oid) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.forget_publication(publication bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  DELETE FROM millrace.publication AS p
+  WHERE p.id = publication AND to_regprocedure(format('millrace.%I()', millrace.capture_name(p.id))) IS NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.forget_publication(bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.given_cluster(cluster text)
  RETURNS text
  LANGUAGE plpgsql
@@ -3365,6 +3870,20 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.is_loaded() TO PUBLIC;
 COMMENT ON FUNCTION millrace.is_loaded() IS 'Whether this database was loaded from a dump and not adopted since.';
 
+CREATE OR REPLACE FUNCTION millrace.json_object_of(names text[], expressions text[])
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT format('concat(%s, ''}'')', coalesce(string_agg(
+    format('%L, coalesce(%s, ''null'')', CASE n.place WHEN 1 THEN '{' ELSE ',' END || to_json(n.name)::text || ':', n.expression),
+    ', ' ORDER BY n.place), '''{'''))
+  FROM unnest(names, expressions) WITH ORDINALITY AS n (name, expression, place)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.json_object_of(text[],text[]) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.key_columns(target oid, asked text[])
  RETURNS text[]
  LANGUAGE sql
@@ -3384,6 +3903,38 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.key_columns(oid,text[]) TO PUBLIC;
 COMMENT ON FUNCTION millrace.key_columns(oid,text[]) IS 'The columns by which upsert and changes find a row of a relation: those given, or its primary key; NULL: no unique index is fit for it.';
+
+CREATE OR REPLACE FUNCTION millrace.key_expression(p millrace.publication, row_name text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  values_ text[];
+BEGIN
+  IF p.key_columns = '{}' THEN
+    RETURN 'NULL::text';
+  ELSIF p.with_schema THEN
+    RETURN format('concat(%L, %s, ''}'')',
+      '{"schema":' || millrace.connect_struct(p, p.key_columns, true, p.topic || '.Key') || ',"payload":',
+      millrace.json_object_of(p.key_columns, ARRAY(
+        SELECT millrace.connect_value(millrace.published_type(p, k.name), format('%s.%I', row_name, k.name))
+        FROM unnest(p.key_columns) WITH ORDINALITY AS k (name, place) ORDER BY k.place)));
+  ELSIF cardinality(p.key_columns) > 1 OR p.envelope = 'debezium' THEN
+    RETURN millrace.json_object_of(p.key_columns, ARRAY(SELECT format('to_json(%s.%I)::text', row_name, k.name)
+      FROM unnest(p.key_columns) WITH ORDINALITY AS k (name, place) ORDER BY k.place));
+  -- whose JSON is their text
+  ELSIF millrace.published_type(p, p.key_columns[1]) IN
+    ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'text'::regtype, 'varchar'::regtype, 'uuid'::regtype)
+  THEN
+    RETURN format('%s.%I::text', row_name, p.key_columns[1]);
+  END IF;
+  RETURN format('(to_json(%s.%I) #>> ''{}'')', row_name, p.key_columns[1]);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.key_expression(millrace.publication,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.loading_way(target_schema text, target_name text, owner oid, staged boolean DEFAULT false)
  RETURNS TABLE(way text, code text, message text)
@@ -3481,6 +4032,95 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.lock_target(text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.make_capture(publication bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET check_function_bodies TO 'off'
+AS $function$
+DECLARE
+  settings constant text := 'SET search_path = pg_catalog, pg_temp SET timezone = ''UTC'' SET datestyle = ''ISO, YMD'' '
+    'SET intervalstyle = ''postgres'' SET bytea_output = ''hex'' SET extra_float_digits = 1';
+  p millrace.publication;
+  names text[];
+  made text;
+BEGIN
+  SELECT o.* INTO p FROM millrace.publication AS o WHERE o.id = publication;
+  IF NOT FOUND OR to_regprocedure(format('millrace.%I()', millrace.capture_name(publication))) IS NOT NULL THEN
+    RETURN;
+  END IF;
+  names := ARRAY[format('millrace.%I()', millrace.capture_name(publication)),
+    format('millrace.%I(oid, bigint, bigint, tid[])', millrace.capture_name(publication) || ' snapshot')];
+  EXECUTE format('CREATE FUNCTION %s RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER %s AS %L', names[1], settings,
+    millrace.capture_body(p));
+  EXECUTE format('CREATE FUNCTION millrace.%I(relation oid, first_block bigint, end_block bigint, again tid[])
+    RETURNS TABLE (written bigint, skipped tid[]) LANGUAGE plpgsql SECURITY DEFINER %s AS %L',
+    millrace.capture_name(publication) || ' snapshot', settings, format($body$
+BEGIN
+  RETURN QUERY SELECT c.written, c.skipped FROM millrace.snapshot_parts(%s, relation) AS s
+    CROSS JOIN LATERAL millrace.write_chunk(relation, first_block, end_block, again, s.message, s.filter) AS c
+    WHERE s.message IS NOT NULL;
+  IF NOT FOUND THEN
+    RETURN QUERY SELECT 0::bigint, '{}'::tid[];
+  END IF;
+END
+$body$, p.id));
+  -- whoever else does the same waits, where it would fail
+  PERFORM pg_advisory_xact_lock(1298756723, 8);
+  FOREACH made IN ARRAY names LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', made);
+    IF p.owner::oid <> (SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+      EXECUTE format('GRANT CREATE ON SCHEMA millrace TO %s', p.owner);
+      EXECUTE format('ALTER FUNCTION %s OWNER TO %s', made, p.owner);
+      EXECUTE format('REVOKE CREATE ON SCHEMA millrace FROM %s', p.owner);
+    END IF;
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.make_capture(bigint) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.make_triggers(p millrace.publication, always boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  names constant text[] := ARRAY(SELECT jsonb_object_keys(p.column_numbers) ORDER BY 1);
+  condition constant text := CASE WHEN names <> '{}' THEN format(' WHEN (%s OR true)', (
+    SELECT string_agg(format('(NULL::%s).%I IS NULL', p.relation, n), ' OR ') FROM unnest(names) AS n)) ELSE '' END;
+  run constant text := format(' EXECUTE FUNCTION millrace.%I()', millrace.capture_name(p.id));
+  prefix constant text := format('!millrace %s ', p.id);
+  op text;
+  part regclass;
+BEGIN
+  FOREACH op IN ARRAY ARRAY['insert', 'update', 'delete'] LOOP
+    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s%s%s', prefix || op, op, p.relation,
+      CASE WHEN p.capture = 'statement' THEN 'REFERENCING'
+        || CASE WHEN op <> 'delete' THEN ' NEW TABLE AS new_rows' ELSE '' END
+        || CASE WHEN op <> 'insert' THEN ' OLD TABLE AS old_rows' ELSE '' END ELSE '' END,
+      p.capture, condition, run);
+  END LOOP;
+  -- The partitions' own, too: nothing tells them of a TRUNCATE of one of them.
+  FOR part IN SELECT p.relation UNION SELECT t.relid FROM pg_partition_tree(p.relation) AS t LOOP
+    EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT%s%s', prefix || 'truncate', part, condition, run);
+  END LOOP;
+  IF p.capture = 'statement' THEN
+    -- PostgreSQL attaches no table with such a trigger to another one, where statements would be told to that one only.
+    EXECUTE format('CREATE TRIGGER %I AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH ROW%s',
+      prefix || 'is captured by statements', p.relation, run);
+    EXECUTE format('ALTER TABLE %s DISABLE TRIGGER %I', p.relation, prefix || 'is captured by statements');
+  ELSIF always THEN
+    FOREACH op IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
+      EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', p.relation, prefix || op);
+    END LOOP;
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.make_triggers(millrace.publication,boolean) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.may_consume(cluster text, topic text)
  RETURNS boolean
@@ -3715,6 +4355,27 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.needs_check(text,text,oid) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.needs_row_capture(target oid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE
+    WHEN c.relkind = 'p' THEN 'partitioned'
+    WHEN c.relkind = 'f' THEN 'foreign'
+    WHEN EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid) THEN 'inherits'
+    WHEN EXISTS (SELECT FROM pg_subscription_rel AS s WHERE s.srrelid = c.oid) THEN 'subscribed'
+    WHEN EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+      AND t.tgtype & 1 <> 0 AND t.tgtype & 66 = 0 AND t.tgname NOT LIKE '!millrace %') THEN 'row-trigger'
+    WHEN EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = c.oid AND k.confrelid = c.oid AND k.contype = 'f'
+      AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))) THEN 'refers-to-itself'
+  END
+  FROM pg_class AS c WHERE c.oid = target
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.needs_row_capture(oid) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.next_outbox_batch(cluster text, epoch bigint, finished boolean, exactly_once boolean DEFAULT false, kafka_id bigint DEFAULT NULL::bigint)
  RETURNS TABLE(sent text, batch text, last_id bigint, segments integer[], number bigint, token uuid)
  LANGUAGE plpgsql
@@ -3885,7 +4546,8 @@ CREATE OR REPLACE FUNCTION millrace.outbox_sleep()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT pg_try_advisory_lock(1298756723, 5) THEN
+  -- a transaction that has notified cannot be prepared, so where there may be such ones nobody has to
+  IF current_setting('max_prepared_transactions')::integer > 0 OR NOT pg_try_advisory_lock(1298756723, 5) THEN
     RETURN false;
   END IF;
   IF EXISTS (
@@ -4011,6 +4673,20 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.places(bigint,bigint) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.primary_key(relation oid)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT ARRAY(SELECT a.attname::text FROM pg_index AS i
+    CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, place)
+    JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
+    WHERE i.indrelid = relation AND i.indisprimary ORDER BY k.place)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.primary_key(oid) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.produce(topic text, value bytea, key bytea DEFAULT NULL::bytea, partition integer DEFAULT NULL::integer, headers jsonb DEFAULT NULL::jsonb, cluster text DEFAULT NULL::text, "timestamp" timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS bigint
  LANGUAGE sql
@@ -4053,6 +4729,145 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.produce(text,text,text,integer,jsonb,text,timestamp with time zone) TO PUBLIC;
 COMMENT ON FUNCTION millrace.produce(text,text,text,integer,jsonb,text,timestamp with time zone) IS 'Sends a message to a topic when the transaction commits; returns its number in the outbox.';
+
+CREATE OR REPLACE FUNCTION millrace.publication_problem(p millrace.publication)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  prefix constant text := format('!millrace %s ', p.id);
+  function constant oid := to_regprocedure(format('millrace.%I()', millrace.capture_name(p.id)));
+  owner_now oid := (SELECT c.relowner FROM pg_class AS c WHERE c.oid = p.relation);
+  needs_rows text;
+BEGIN
+  IF owner_now IS NULL THEN
+    RETURN 'relation-missing';
+  ELSIF function IS NULL OR (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = p.relation AND t.tgfoid = function
+    AND t.tgname IN (prefix || 'insert', prefix || 'update', prefix || 'delete', prefix || 'truncate')) < 4
+  THEN
+    RETURN 'trigger-missing';
+  ELSIF EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgfoid = function AND t.tgenabled IN ('D', 'R')
+    AND t.tgname <> prefix || 'is captured by statements')
+  THEN
+    RETURN 'trigger-disabled';
+  ELSIF owner_now <> p.owner::oid THEN
+    RETURN 'owner-changed';
+  ELSIF NOT millrace.may_produce(p.cluster, p.topic, p.owner::oid) THEN
+    RETURN 'topic-not-granted';
+  ELSIF EXISTS (SELECT FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent WHERE c.oid = p.relation AND c.relkind = 'r') THEN
+    RETURN 'relation-inherited';
+  END IF;
+  needs_rows := millrace.needs_row_capture(p.relation::oid);
+  IF p.capture = 'statement' AND needs_rows IS NOT NULL THEN
+    RETURN needs_rows;
+  ELSIF needs_rows = 'subscribed' AND EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = p.relation AND t.tgfoid = function
+    AND t.tgenabled <> 'A')
+  THEN
+    RETURN 'subscribed';
+  ELSIF EXISTS (SELECT FROM pg_partition_tree(p.relation) AS m
+    WHERE NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = m.relid AND t.tgname = prefix || 'truncate'))
+    AND p.truncate <> 'skip'
+  THEN
+    RETURN 'partition-truncate';
+  ELSIF p.columns IS NOT NULL AND p.with_schema AND EXISTS (SELECT FROM pg_attribute AS a
+    WHERE a.attrelid = p.relation AND a.attnum > (SELECT max(n.value::smallint) FROM jsonb_each_text(p.column_numbers) AS n)
+      AND NOT a.attisdropped)
+  THEN
+    RETURN 'column-added';
+  END IF;
+  RETURN NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.publication_problem(millrace.publication) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.publish(relation regclass, topic text DEFAULT '{schema}.{table}'::text, key text[] DEFAULT NULL::text[], columns text[] DEFAULT NULL::text[], filter text DEFAULT NULL::text, envelope text DEFAULT 'row'::text, with_schema boolean DEFAULT false, snapshot boolean DEFAULT true, cluster text DEFAULT NULL::text, capture text DEFAULT 'auto'::text, truncate text DEFAULT NULL::text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  p millrace.publication;
+  target record;
+  needs_rows text;
+  sent_columns text[] := columns;
+BEGIN
+  PERFORM millrace.check_publishable(relation::oid);
+  p.truncate := coalesce(truncate, CASE envelope WHEN 'debezium' THEN 'event' ELSE 'delete' END);
+  PERFORM millrace.check_publish_options(envelope, with_schema, capture, p.truncate, key);
+  SELECT c.oid, c.relowner, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) AS shown INTO target
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = relation;
+
+  p.cluster := coalesce(cluster, millrace.given_cluster(NULL));
+  IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = p.cluster) THEN
+    PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(p.cluster, 64)));
+  END IF;
+  p.topic := millrace.topic_of(coalesce(topic, '{schema}.{table}'), target.nspname, target.relname);
+  PERFORM millrace.check_topic(p.topic);
+  IF NOT millrace.may_produce(p.cluster, p.topic, target.relowner) THEN
+    PERFORM millrace.refuse('topic-not-granted',
+      format('topic %s is not granted to role %I for producing', p.topic, pg_get_userbyid(target.relowner)));
+  ELSIF EXISTS (SELECT FROM millrace.publication AS o
+    WHERE o.relation = publish.relation AND o.cluster = p.cluster AND o.topic = p.topic) THEN
+    PERFORM millrace.refuse('already-published', format('%s is published to topic %s already', target.shown, p.topic));
+  END IF;
+
+  IF with_schema AND columns IS NULL THEN
+    sent_columns := ARRAY(SELECT a.attname::text FROM pg_attribute AS a
+      WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum);
+  END IF;
+  p.key_columns := coalesce(key, millrace.primary_key(relation::oid));
+  IF key IS NULL AND p.key_columns = '{}' THEN
+    PERFORM millrace.refuse('publish-key-missing', format('%s has no primary key', target.shown));
+  END IF;
+  PERFORM millrace.check_columns(relation, p.key_columns);
+  PERFORM millrace.check_columns(relation, sent_columns);
+  IF filter IS NOT NULL THEN
+    p.filter_columns := millrace.columns_of_filter(relation, filter);
+  END IF;
+
+  needs_rows := millrace.needs_row_capture(relation::oid);
+  IF capture = 'statement' AND needs_rows IS NOT NULL THEN
+    PERFORM millrace.refuse('capture-needs-rows', format('statements would not tell all changes of %s: %s', target.shown, needs_rows));
+  END IF;
+  INSERT INTO millrace.publication (relation, name, owner, cluster, topic, key_columns, columns, filter, filter_columns,
+    column_numbers, envelope, with_schema, truncate, capture)
+  VALUES (relation, target.shown, target.relowner::regrole, p.cluster, p.topic, p.key_columns, sent_columns, filter,
+    coalesce(p.filter_columns, '{}'),
+    coalesce((SELECT jsonb_object_agg(a.attname, a.attnum) FROM pg_attribute AS a WHERE a.attrelid = publish.relation AND a.attnum > 0
+      AND a.attname = ANY (p.key_columns || coalesce(sent_columns, '{}') || coalesce(p.filter_columns, '{}'))), '{}'),
+    envelope, with_schema, p.truncate, CASE WHEN capture = 'row' OR needs_rows IS NOT NULL THEN 'row' ELSE 'statement' END)
+  RETURNING * INTO p;
+  PERFORM millrace.make_capture(p.id);
+  PERFORM millrace.make_triggers(p, needs_rows IS NOT DISTINCT FROM 'subscribed');
+  IF snapshot THEN
+    PERFORM millrace.send_snapshot(p);
+  END IF;
+  RETURN p.id;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.publish(regclass,text,text[],text[],text,text,boolean,boolean,text,text,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.publish(regclass,text,text[],text[],text,text,boolean,boolean,text,text,text) IS 'Sends the rows of a table and from then on every change of it to a topic; returns the publication''s number. For the table''s owner.';
+
+CREATE OR REPLACE FUNCTION millrace.published_type(p millrace.publication, column_name text)
+ RETURNS oid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH RECURSIVE walk (type) AS (
+    SELECT a.atttypid FROM pg_attribute AS a
+    WHERE a.attrelid = p.relation AND a.attnum = (p.column_numbers ->> column_name)::smallint
+    UNION ALL
+    SELECT t.typbasetype FROM walk AS w JOIN pg_type AS t ON t.oid = w.type WHERE t.typtype = 'd'
+  )
+  SELECT w.type FROM walk AS w JOIN pg_type AS t ON t.oid = w.type WHERE t.typtype <> 'd'
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.published_type(millrace.publication,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.readable(bytes bytea)
  RETURNS text
@@ -4391,6 +5206,28 @@ BEGIN
       'ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or ALTER ROLE ... BYPASSRLS for the role that owns the table.'),
     ('code: snapshot-denied', '42501',
       'GRANT SELECT and UPDATE on each partition and child to the role that owns the table: rows are locked while they are read.'),
+    ('code: relation-not-published', '42809',
+      'Publish a table or a partitioned table.'),
+    ('code: relation-inherited', '0A000',
+      'A table with the tables that inherit from it is not one that can be followed: publish those, or make it a partitioned table.'),
+    ('code: topic-template-invalid', '22023',
+      'A topic''s name, in which {database}, {schema} and {table} may stand.'),
+    ('code: filter-invalid', '22023',
+      'A condition over the columns of one row, as SQL would have it after WHERE; functions and types of yours with their schema.'),
+    ('code: envelope-invalid', '22023',
+      'row, debezium or pg2kafka.'),
+    ('code: capture-invalid', '22023',
+      'auto, statement or row.'),
+    ('code: truncate-invalid', '22023',
+      'delete (of every row), event (debezium only) or skip.'),
+    ('code: already-published', '42710',
+      'Nothing has to be done. To change a publication: millrace.unpublish(relation, topic), then millrace.publish(..., snapshot := false).'),
+    ('code: publish-key-missing', '42P10',
+      'Give it a primary key, or name columns: key := ''{...}''. With key := ''{}'' messages have no key, and so no order.'),
+    ('code: capture-needs-rows', '0A000',
+      'Leave capture out, or say row: docs/publishing.md explains which tables need it.'),
+    ('code: publication-missing', '42704',
+      'SELECT id, relation, topic FROM millrace.publications shows those that you may see.'),
     ('code: wait-timeout', '55000',
       'Look at millrace.consumers and millrace.lag, or wait longer: timeout := interval.'),
     ('code: wait-isolation', '25001',
@@ -4443,7 +5280,7 @@ CREATE OR REPLACE FUNCTION millrace.release_lease(name text, epoch bigint)
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  UPDATE millrace.lease AS l SET daemon = NULL, backend_pid = NULL, backend_started = NULL
+  UPDATE millrace.lease AS l SET daemon = NULL, backend_pid = NULL, backend_started = NULL, backend_role = NULL
   WHERE l.name = release_lease.name AND l.epoch = release_lease.epoch
 $function$
 ;
@@ -4468,6 +5305,48 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.remove_broker(text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.remove_broker(text,text) IS 'Removes a broker from a cluster. For administrators.';
+
+CREATE OR REPLACE FUNCTION millrace.renamed_columns(p millrace.publication, relation oid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH named AS (
+    SELECT a.attnum, a.attname, coalesce((SELECT n.key FROM jsonb_each_text(p.column_numbers) AS n
+        WHERE n.value::smallint = (SELECT o.attnum FROM pg_attribute AS o WHERE o.attrelid = p.relation AND o.attname = a.attname
+          AND o.attnum > 0)), a.attname) AS name,
+      CASE a.attgenerated WHEN 'v' THEN pg_get_expr(d.adbin, d.adrelid) END AS expression
+    FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+  )
+  SELECT CASE WHEN bool_or(n.name <> n.attname OR n.expression IS NOT NULL) THEN
+    string_agg(format('%s AS %I', coalesce('(' || n.expression || ')', quote_ident(n.attname)), n.name), ', ' ORDER BY n.attnum) END
+  FROM named AS n
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.renamed_columns(millrace.publication,oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.renamed_statements(publication bigint, op text, relation oid, segment integer)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  p millrace.publication;
+  columns text;
+BEGIN
+  SELECT o.* INTO p FROM millrace.publication AS o WHERE o.id = publication;
+  columns := coalesce(millrace.renamed_columns(p, relation), '*');
+  RETURN millrace.capture_statements(p, op, segment,
+    format('(SELECT %s FROM %s AS t)', columns, CASE p.capture WHEN 'row' THEN '(SELECT ($1).*)' ELSE 'new_rows' END),
+    format('(SELECT %s FROM %s AS t)', columns, CASE p.capture WHEN 'row' THEN '(SELECT ($2).*)' ELSE 'old_rows' END),
+    '$3', '$4');
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.renamed_statements(bigint,text,oid,integer) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.renew_lease(name text, epoch bigint)
  RETURNS boolean
@@ -4721,7 +5600,7 @@ BEGIN
     END IF;
     next_segment := coalesce(next_segment, i);
   END LOOP;
-  IF next_segment IS NOT NULL AND pg_relation_size(format('millrace.outbox_%s', current_segment)::regclass) >= large THEN
+  IF next_segment IS NOT NULL AND pg_total_relation_size(format('millrace.outbox_%s', current_segment)::regclass) >= large THEN
     UPDATE millrace.outbox_writing SET segment = next_segment;
   END IF;
 END
@@ -4752,6 +5631,24 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.route(text,text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.row_expression(p millrace.publication, row_name text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE
+    WHEN p.with_schema THEN millrace.json_object_of(p.columns, ARRAY(
+      SELECT millrace.connect_value(millrace.published_type(p, c.name), format('%s.%I', row_name, c.name))
+      FROM unnest(p.columns) WITH ORDINALITY AS c (name, place) ORDER BY c.place)) || '::json'
+    WHEN p.columns IS NULL THEN format('row_to_json(%s.*)', row_name)
+    ELSE format('row_to_json((SELECT r FROM (SELECT %s) AS r))',
+      (SELECT string_agg(format('%s.%I', row_name, c.name), ', ' ORDER BY c.place) FROM unnest(p.columns) WITH ORDINALITY AS c (name, place)))
+  END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.row_expression(millrace.publication,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.row_query(relation oid)
  RETURNS text
@@ -4856,6 +5753,34 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.segment_is_sent(integer) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.send_snapshot(p millrace.publication)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  writer constant text := format('millrace.%I(oid, bigint, bigint, tid[])', millrace.capture_name(p.id) || ' snapshot');
+  -- so many blocks are read in the transaction of the call
+  small constant bigint := 1000;
+  part oid;
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM millrace.refuse('setup-isolation', 'what others committed since this transaction began would be missed');
+  END IF;
+  IF (SELECT sum(millrace.snapshot_blocks(r)) FROM millrace.snapshot_relations(p.relation::oid, children := false) AS r) >= small THEN
+    UPDATE millrace.publication AS o SET snapshot = millrace.begin_snapshot(p.relation, writer::regprocedure, children := false)
+    WHERE o.id = p.id;
+    RETURN;
+  END IF;
+  FOR part IN SELECT r FROM millrace.snapshot_relations(p.relation::oid, children := false) AS r LOOP
+    EXECUTE format('SELECT written FROM millrace.%I($1, 0, $2, ''{}'')', millrace.capture_name(p.id) || ' snapshot')
+    USING part, millrace.snapshot_blocks(part);
+  END LOOP;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.send_snapshot(millrace.publication) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.set_start_pending()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -4935,6 +5860,44 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.snapshot_open(oid,name) TO PUBLIC;
 COMMENT ON FUNCTION millrace.snapshot_open(oid,name) IS 'Whether rows that a table had before this trigger of it was made may still have to be sent.';
+
+CREATE OR REPLACE FUNCTION millrace.snapshot_parts(publication bigint, relation oid, OUT message text, OUT filter text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  p millrace.publication;
+  columns text;
+  row_name text := 't';
+  around text[] := ARRAY['', ''];
+BEGIN
+  SELECT o.* INTO p FROM millrace.publication AS o WHERE o.id = publication;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  IF EXISTS (SELECT FROM jsonb_each_text(p.column_numbers) AS n WHERE NOT EXISTS (
+    SELECT FROM pg_attribute AS a WHERE a.attrelid = snapshot_parts.relation AND a.attname = n.key AND NOT a.attisdropped))
+  THEN
+    SELECT string_agg(format('t.%I AS %I', a.attname, coalesce((SELECT n.key FROM jsonb_each_text(p.column_numbers) AS n
+        JOIN pg_attribute AS o ON o.attrelid = p.relation AND o.attnum = n.value::smallint WHERE o.attname = a.attname), a.attname)),
+        ', ' ORDER BY a.attnum) INTO columns
+    FROM pg_attribute AS a WHERE a.attrelid = snapshot_parts.relation AND a.attnum > 0 AND NOT a.attisdropped;
+    row_name := 'n';
+    around := ARRAY['(SELECT ', ' FROM (SELECT ' || columns || ') AS n)'];
+  END IF;
+  message := format('%L, %L, NULL::integer, %s, %s, NULL::bytea[], NULL::timestamptz, %L', p.cluster, p.topic,
+    around[1] || format('convert_to(%s, ''UTF8'')', millrace.key_expression(p, row_name)) || around[2],
+    around[1] || format('convert_to(%s, ''UTF8'')', millrace.value_expression(p,
+      CASE p.envelope WHEN 'pg2kafka' THEN '''SNAPSHOT''' ELSE '''r''' END, millrace.key_expression(p, row_name), 'NULL',
+      millrace.row_expression(p, row_name), true)) || around[2],
+    'publication ' || p.id);
+  filter := around[1] || '(' || p.filter || E'\n)' || around[2];
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.snapshot_parts(bigint,oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.snapshot_relations(relation oid, children boolean DEFAULT true)
  RETURNS SETOF oid
@@ -5321,13 +6284,16 @@ CREATE OR REPLACE FUNCTION millrace.take_lease(name text, daemon uuid, backend_s
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
+  me constant oid := quote_ident(CURRENT_USER::text)::regrole;
   held millrace.lease;
   new_epoch bigint;
 BEGIN
   SELECT l.* INTO held FROM millrace.lease AS l WHERE l.name = take_lease.name FOR NO KEY UPDATE;
+  -- numbers of processes come again; when a session of another role began is not to be seen
   IF held.backend_pid <> pg_backend_pid() AND EXISTS (
     SELECT FROM pg_stat_activity AS a
-    WHERE a.pid = held.backend_pid AND coalesce(a.backend_start = held.backend_started, true)
+    WHERE a.pid = held.backend_pid AND a.usesysid = held.backend_role
+      AND coalesce(a.backend_start = held.backend_started, held.backend_role <> me)
   ) THEN
     IF held.renewed_at < clock_timestamp() - timeout THEN
       PERFORM pg_terminate_backend(held.backend_pid);
@@ -5336,7 +6302,7 @@ BEGIN
   END IF;
   UPDATE millrace.lease AS l
   SET epoch = l.epoch + 1, daemon = take_lease.daemon, backend_pid = pg_backend_pid(),
-    backend_started = take_lease.backend_started, renewed_at = clock_timestamp()
+    backend_started = take_lease.backend_started, backend_role = me, renewed_at = clock_timestamp()
   WHERE l.name = take_lease.name RETURNING l.epoch INTO new_epoch;
   RETURN new_epoch;
 END
@@ -5469,6 +6435,34 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.topic_expression(text) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.topic_of(template text, schema_name name, table_name name)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  parts text[] := regexp_split_to_array(template, '[{}]');
+  topic text := '';
+BEGIN
+  FOR i IN 1..cardinality(parts) LOOP
+    IF i % 2 = 1 THEN
+      topic := topic || parts[i];
+      CONTINUE;
+    END IF;
+    IF i = cardinality(parts) OR parts[i] NOT IN ('database', 'schema', 'table') THEN
+      PERFORM millrace.refuse('topic-template-invalid', format('%L is no template of a topic', left(template, 249)));
+    END IF;
+    topic := topic || regexp_replace(
+      CASE parts[i] WHEN 'database' THEN current_database()::text WHEN 'schema' THEN schema_name::text ELSE table_name::text END,
+      '[^a-zA-Z0-9._-]', '_', 'g');
+  END LOOP;
+  RETURN topic;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.topic_of(text,name,name) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.topic_watermarks(topic text, partition integer DEFAULT NULL::integer, cluster text DEFAULT 'default'::text)
  RETURNS TABLE(partition_id integer, low_watermark bigint, high_watermark bigint, reported_at timestamp with time zone)
@@ -5614,6 +6608,50 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.unknown_nodes(text[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.unpublish(relation regclass, topic text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM millrace.drop_publication(p.id) FROM millrace.publication AS p
+  WHERE p.relation = unpublish.relation AND p.topic = coalesce(unpublish.topic, p.topic);
+  IF NOT FOUND THEN
+    PERFORM millrace.refuse('publication-missing', format('%s is not published%s', coalesce(relation::text, 'NULL'), ' to topic ' || topic));
+  END IF;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.unpublish(regclass,text) TO PUBLIC;
+COMMENT ON FUNCTION millrace.unpublish(regclass,text) IS 'Ends the publications of a table, or the one to a topic.';
+
+CREATE OR REPLACE FUNCTION millrace.value_expression(p millrace.publication, op text, key text, before_row text, after_row text, snapshot boolean DEFAULT false)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE p.envelope
+    WHEN 'row' THEN CASE WHEN p.with_schema
+      THEN format('concat(%L, %s, ''}'')', '{"schema":' || millrace.envelope_schema(p) || ',"payload":', after_row)
+      ELSE after_row || '::text' END
+    WHEN 'pg2kafka' THEN format($sql$concat('{"uuid":"', gen_random_uuid(), '","external_id":', coalesce(to_json(%s)::text, 'null'),
+      ',"statement":"', %s, '","data":', %s, ',"created_at":"', rtrim(rtrim(to_char(clock_timestamp() AT TIME ZONE 'UTC',
+      'YYYY-MM-DD"T"HH24:MI:SS.US'), '0'), '.'), 'Z"}')$sql$, key, op, after_row)
+    ELSE format($sql$concat(%L, coalesce(%s::text, 'null'), ',"after":', coalesce(%s::text, 'null'), %L,
+      (extract(epoch FROM transaction_timestamp()) * 1000)::bigint, %L, pg_current_xact_id(), ',"lsn":null,"xmin":null},"op":"', %s,
+      '","ts_ms":', (extract(epoch FROM clock_timestamp()) * 1000)::bigint, %L)$sql$,
+      CASE WHEN p.with_schema THEN '{"schema":' || millrace.envelope_schema(p) || ',"payload":' ELSE '' END || '{"before":',
+      before_row, after_row,
+      format(',"source":{"version":"1","connector":"millrace","name":%s,"ts_ms":', to_json(p.cluster)),
+      format(',"snapshot":"%s","db":%s,"sequence":null,"schema":%s,"table":%s,"txId":', to_json(snapshot), to_json(current_database()),
+        to_json((parse_ident(p.name))[1]), to_json((parse_ident(p.name))[2])),
+      op, CASE WHEN p.with_schema THEN '}}' ELSE '}' END)
+  END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.value_expression(millrace.publication,text,text,text,text,boolean) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.verify(consumer bigint)
  RETURNS TABLE(partition integer, finding text, problem boolean, from_offset bigint, to_offset bigint, found_at timestamp with time zone)
