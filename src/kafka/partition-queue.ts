@@ -154,15 +154,20 @@ export class PartitionQueue {
     this.#closed.unshift(unsent(batch))
   }
 
-  /** It was refused, so its number is free. Two halves take its place, or, of a single record, nothing. */
-  split(): void {
+  /**
+   * It was refused, so its number is free. Two halves take its place, or, of a single record, nothing.
+   * @returns bytes that are there less than before
+   */
+  split(): number {
     const { batch, sender } = this.underWay as Pending
     this.underWay = null
     if (sender) this.#nextSequence = sender.sequence
-    if (batch.count < 2) return
+    if (batch.count < 2) return batch.size
     const middle = batch.count >> 1
-    const halves = [part(batch, 0, middle), part(batch, middle, batch.count)]
-    this.#closed.unshift(...halves.map(unsent))
+    const first = part(batch, 0, middle)
+    const second = part(batch, middle, batch.count)
+    this.#closed.unshift(unsent(first), unsent(second))
+    return batch.size - first.size - second.size
   }
 
   /**

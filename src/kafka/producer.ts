@@ -219,9 +219,8 @@ export class Producer {
         batch.release()
         return
       case 'message':
-        queue.split()
+        this.#leave(queue, queue.split())
         if (batch.count === 1) {
-          this.#leave(queue, batch.size)
           this.#refuse(queue, batch.record(0), batch.tickets[0] as number, errorCode, message)
         }
         return

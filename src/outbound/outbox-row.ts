@@ -7,8 +7,11 @@ import { byteaItems, copyHeader, timestampOf } from '../postgres/binary.ts'
 /** Bytes that no broker takes in one request: it would close the connection without a word (socket.request.max.bytes). */
 const largestMessage = 95 * 1024 * 1024
 
+/** Names and values. */
+const mostHeaders = 20_000
+
 const bytes = `(coalesce(pg_catalog.octet_length(key), 0)::bigint + coalesce(pg_catalog.octet_length(value), 0)
-  + CASE WHEN headers IS NULL THEN 0 ELSE
+  + CASE WHEN headers IS NULL THEN 0 WHEN pg_catalog.cardinality(headers) > ${mostHeaders} THEN ${largestMessage} + 1 ELSE
     (SELECT coalesce(sum(10 + coalesce(pg_catalog.octet_length(h), 0)), 0) FROM pg_catalog.unnest(headers) AS h) END)`
 
 /** In the order in which they are decoded. A message that could never be sent comes without its bytes. */

@@ -50,7 +50,7 @@ export class Refusals {
     const error = new MillraceError('message-refused', {
       topic,
       partition,
-      reason: 'with key and headers it has more than 95 MB',
+      reason: 'with key and headers it has more than 95 MB, or it has more than 10,000 headers',
     })
     this.refuse({ topic, partition: partition ?? 0 }, row, shipment.add(row), error, shipment)
   }
