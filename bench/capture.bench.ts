@@ -7,7 +7,7 @@ import type { Measurement } from './main.ts'
 import { withStack } from './support/installed-stack.ts'
 import { median } from './support/statistics.ts'
 
-const rows = 100_000
+const rows = Number(process.env.BENCH_ROWS ?? 100_000)
 const perStatement = 1000
 const singles = 1000
 const runs = Number(process.env.BENCH_RUNS ?? 5)

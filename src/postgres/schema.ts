@@ -143,6 +143,7 @@ export async function upgradeSchema(client: pg.ClientBase): Promise<SchemaChange
  */
 export async function removeSchema(client: pg.ClientBase, owner: string): Promise<{ kept: boolean }> {
   await becomeOwner(client, owner)
+  await refusePublished(client)
   const made = (kind: string): string[] => {
     const statement = new RegExp(`^CREATE (?:OR REPLACE )?${kind} millrace\\.(\\w+)`, 'gm')
     const found = readMigrations().flatMap(({ sql }) => [...sql.matchAll(statement)])
@@ -161,12 +162,33 @@ export async function removeSchema(client: pg.ClientBase, owner: string): Promis
   )
   const functions = (takesRow: boolean): string[] =>
     rows.filter((row) => row.takes_row === takesRow).map(({ signature }) => signature)
+  await dropPolicies(client) // some need views
   await drop('VIEW', made('VIEW').map(qualified))
   await drop('ROUTINE', functions(true)) // they take or return a table's row, the tables' policies need the others
   await drop('TABLE', made('TABLE').map(qualified))
   await drop('SEQUENCE', made('SEQUENCE').map(qualified)) // tables' defaults use them
   await drop('ROUTINE', functions(false))
   return { kept: !(await dropIfEmpty(client, 'millrace')) }
+}
+
+/** Every write to a table with triggers of what is gone would fail. @throws MillraceError uninstall-blocked */
+async function refusePublished(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ tables: string | null }>(
+    `SELECT pg_catalog.string_agg(DISTINCT tgrelid::pg_catalog.regclass::pg_catalog.text, ', ') AS tables
+       FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+      WHERE p.pronamespace = 'millrace'::pg_catalog.regnamespace AND p.proname ~ '^publication \\d+$' AND t.tgparentid = 0`,
+  )
+  const [found] = rows
+  if (found?.tables) throw new MillraceError('uninstall-blocked', { reason: `published: ${found.tables}` })
+}
+
+async function dropPolicies(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ statement: string }>(
+    `SELECT pg_catalog.format('DROP POLICY %I ON %s', polname, polrelid::pg_catalog.regclass) AS statement
+       FROM pg_catalog.pg_policy AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
+      WHERE c.relnamespace = 'millrace'::pg_catalog.regnamespace AND c.relname LIKE 'outbox\\__'`,
+  )
+  for (const { statement } of rows) await client.query(statement)
 }
 
 function qualified(name: string): string {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { millrace } from '../support/millrace.ts'
 import { publishedDatabase } from '../support/published.ts'
 
 for (const capture of ['statement', 'row'] as const) {
@@ -91,6 +92,13 @@ for (const capture of ['statement', 'row'] as const) {
     })
   })
 }
+
+test('millrace uninstall is refused while a table is published', async (t) => {
+  const { alice, database } = await publishedDatabase(t)
+  await alice.run(`CREATE TABLE t (id int PRIMARY KEY); SELECT millrace.publish('t')`)
+  const refused = await millrace(['uninstall', '--database', database.url], { expect: null })
+  assert.match(refused.stderr, /uninstall-blocked: .*published: .*t/)
+})
 
 test('DROP SCHEMA millrace CASCADE leaves writers alone', async (t) => {
   const { alice, owner } = await publishedDatabase(t)

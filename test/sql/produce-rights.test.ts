@@ -112,7 +112,6 @@ describe('what an ordinary role can do to the outbox', () => {
         `INSERT INTO millrace.outbox_0 (cluster, topic) VALUES ('default', 'topic') RETURNING id`,
         `INSERT INTO millrace.outbox_0 (cluster, topic, id) VALUES ('default', 'topic', 1)`,
         `INSERT INTO millrace.outbox_0 (cluster, topic, xid) VALUES ('default', 'topic', '1')`,
-        `INSERT INTO millrace.outbox_0 (cluster, topic, owner) VALUES ('default', 'topic', 'postgres')`,
         `UPDATE millrace.outbox_0 SET value = 'x'`,
         'DELETE FROM millrace.outbox_0',
         'TRUNCATE millrace.outbox_0',
@@ -126,6 +125,15 @@ describe('what an ordinary role can do to the outbox', () => {
         assert.match(String(await session.refusal(sql)), /^permission denied .* 42501$/, sql)
         await session.run('ROLLBACK')
       }
+    for (const session of [alice, admin])
+      assert.match(
+        String(
+          await session.refusal(
+            `INSERT INTO millrace.outbox_0 (cluster, topic, owner) VALUES ('default', 'topic', 'postgres')`,
+          ),
+        ),
+        /^new row violates row-level security policy .* 42501$/,
+      )
     assert.equal(await superuser.value('SELECT count(*)::int FROM millrace.outbox'), 1)
   })
 
