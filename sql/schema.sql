@@ -4905,7 +4905,7 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.readable_headers(bytea[]) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.record_chunk(snapshot_id bigint, relation oid, range_block bigint, end_block bigint, again integer, written bigint, skipped tid[])
+CREATE OR REPLACE FUNCTION millrace.record_chunk(snapshot_id bigint, relation oid, range_block bigint, end_block bigint, again integer, written bigint, skipped tid[], took double precision)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -4914,7 +4914,6 @@ DECLARE
   taken millrace.snapshot;
   left_over tid[];
   goal constant double precision := 50;
-  elapsed constant double precision := greatest(1, extract(epoch FROM clock_timestamp() - now()) * 1000);
 BEGIN
   SELECT s.* INTO taken FROM millrace.snapshot AS s
   WHERE (s.snapshot_id, s.relation, s.first_block) = (record_chunk.snapshot_id, record_chunk.relation, record_chunk.range_block);
@@ -4929,7 +4928,7 @@ BEGIN
     chunks = s.chunks + 1,
     chunk_blocks = CASE WHEN again > 0 THEN s.chunk_blocks
       ELSE greatest(1, least(CASE WHEN current_setting('server_version_num')::integer < 140000 THEN 256 ELSE 2048 END,
-        s.chunk_blocks * greatest(0.25, least(2, goal / elapsed)))) END,
+        s.chunk_blocks * greatest(0.25, least(2, goal / greatest(1, took))))) END,
     waits_for = CASE WHEN again > 0 AND record_chunk.written = 0 AND cardinality(record_chunk.skipped) >= again
       THEN 'rows that others have locked' END,
     not_before = CASE WHEN again > 0 AND record_chunk.written = 0 AND cardinality(record_chunk.skipped) >= again
@@ -4940,7 +4939,7 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.record_chunk(bigint,oid,bigint,bigint,integer,bigint,tid[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.record_chunk(bigint,oid,bigint,bigint,integer,bigint,tid[],double precision) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.record_identity(reason text)
  RETURNS boolean

@@ -10,7 +10,9 @@ import { sqlstateOf } from '../postgres/sqlstate.ts'
 import {
   type Asked,
   callWriter,
+  checkWriter,
   DefersCode,
+  inspect,
   type Owner,
   prepareWriter,
   WriterAnswer,
@@ -52,17 +54,17 @@ export async function writeChunk(
   try {
     const taken = await take(session, owner, mostBytes)
     if ('pause' in taken) return { state: 'idle', pause: taken.pause }
-    chunk = taken
+    chunk = taken.chunk
     if (unprepared) throw unprepared
+    checkWriter(session, taken.found)
     failpoint('snapshot.before-write')
-    const { written, skipped } = await callWriter(session, owner, chunk)
+    const { written, skipped, took } = await callWriter(session, owner, chunk)
     failpoint('snapshot.after-write')
     await session.script(
       `SELECT millrace.record_chunk(${chunk.snapshot}, ${chunk.relation}::oid, ${chunk.range}, ${chunk.endBlock},
-         pg_catalog.cardinality(${literal(chunk.again)}::tid[]), ${written}, ${literal(skipped)}::tid[])`,
+         pg_catalog.cardinality(${literal(chunk.again)}::tid[]), ${written}, ${literal(skipped)}::tid[], ${took});
+       COMMIT`,
     )
-    failpoint('snapshot.before-commit')
-    await session.script('COMMIT')
     failpoint('snapshot.after-commit')
     return { state: 'written' }
   } catch (error) {
@@ -78,26 +80,35 @@ export async function writeChunk(
  */
 const limits = "SET LOCAL lock_timeout = '400ms'; SET LOCAL statement_timeout = '60s'"
 
+interface Taken {
+  chunk: Chunk
+  found: { version: string | null } | undefined
+}
+
 async function take(
   session: Session,
   owner: Owner,
   mostBytes: number,
-): Promise<Chunk | { pause: number | null }> {
-  const [row] = await session.script<TakenRow>(
+): Promise<Taken | { pause: number | null }> {
+  const results = await session.scripts(
     `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${limits};
+     ${inspect};
      SELECT snapshot_id AS snapshot, relation::oid::text AS relation, range_block AS range, writer, first_block, end_block,
             again::text AS again, pg_catalog.ceil(extract(epoch FROM pause) * 1000)::integer AS pause
        FROM millrace.take_chunk(${owner.oid}::oid, ${mostBytes})`,
   )
+  const [found] = results.at(-2) as { version: string | null }[]
+  const [row] = results.at(-1) as TakenRow[]
   if (row && row.snapshot !== null) {
     const { snapshot, relation, range, writer, first_block, end_block, again } = row
-    return { snapshot, relation, range, writer, firstBlock: first_block, endBlock: end_block, again }
+    const chunk = { snapshot, relation, range, writer, firstBlock: first_block, endBlock: end_block, again }
+    return { chunk, found }
   }
   await session.script(`COMMIT; SELECT millrace.settle_snapshots(${owner.oid}::oid)`)
   return { pause: row?.pause ?? null }
 }
 
-interface TakenRow extends Record<string, unknown> {
+interface TakenRow {
   snapshot: string
   relation: string
   range: string

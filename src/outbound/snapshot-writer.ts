@@ -37,6 +37,8 @@ export interface Written {
   written: string
   /** PostgreSQL's text of a tid[]. */
   skipped: string
+  /** Milliseconds that the server took. */
+  took: number
 }
 
 const name = 'millrace snapshot'
@@ -68,27 +70,34 @@ BEGIN
     USING relation, first_block, end_block, again;
 END`
 
-/** An altered function is another version of its row. */
-const inspect = `
+/** Finds the function as it is now: an altered one is another version of its row. */
+export const inspect = `
   SELECT pg_catalog.string_agg(pg_catalog.concat_ws('/', p.oid, p.xmin, p.ctid, p.prosecdef, p.proowner), ',') AS version
     FROM pg_catalog.pg_proc AS p
    WHERE p.pronamespace = pg_catalog.pg_my_temp_schema() AND p.proname = ${literal(name)}`
 
 /**
- * Within a transaction, which after an error cannot go on.
- * @throws PostgreSQL's error, SessionTampered, DefersCode, WriterAnswer
+ * The session is given up where the function is not what was made.
+ * @param found what `inspect` has found, since no code of the owner's ran
+ * @throws SessionTampered
+ */
+export function checkWriter(session: Session, found: { version: string | null } | undefined): void {
+  if (found?.version === session.keepsakes.get(keepsake)) return
+  const tampered = new SessionTampered('what the snapshot is made of was altered')
+  session.discard(tampered)
+  throw tampered
+}
+
+/**
+ * Within a transaction, which after an error cannot go on; `checkWriter` comes first.
+ * @throws PostgreSQL's error, DefersCode, WriterAnswer
  */
 export async function callWriter(session: Session, owner: Owner, asked: Asked): Promise<Written> {
-  const [found] = await session.script<{ version: string | null }>(inspect)
-  if (found?.version !== session.keepsakes.get(keepsake)) {
-    const tampered = new SessionTampered('what the snapshot is made of was altered')
-    session.discard(tampered)
-    throw tampered
-  }
   const { relation, writer, firstBlock, endBlock, again } = asked
   const results = await session.scripts(
     `SELECT w.written::text AS written,
-            CASE WHEN pg_catalog.cardinality(w.skipped) <= ${mostSkipped} THEN w.skipped::text END AS skipped
+            CASE WHEN pg_catalog.cardinality(w.skipped) <= ${mostSkipped} THEN w.skipped::text END AS skipped,
+            extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp())::float8 * 1000 AS took
        FROM ${wrapper}(${literal(writer)}, ${relation}::oid, ${firstBlock}, ${endBlock}, ${literal(again)}::tid[]) AS w LIMIT 1;
      CLOSE ALL;
      ${session.resetScript};
@@ -96,9 +105,15 @@ export async function callWriter(session: Session, owner: Owner, asked: Asked): 
   )
   const [left] = results.at(-1) as { message: string }[]
   if (left) throw new DefersCode(left.message)
-  const [answer] = results[0] as { written: string | null; skipped: string | null }[]
-  const { written = null, skipped = null } = answer ?? {}
+  const [answer] = results[0] as Answer[]
+  const { written = null, skipped = null, took = 0 } = answer ?? {}
   if (written === null || skipped === null || written.startsWith('-'))
     throw new WriterAnswer('the writer did not return how many rows it wrote, and which it skipped')
-  return { written, skipped }
+  return { written, skipped, took }
+}
+
+interface Answer {
+  written: string | null
+  skipped: string | null
+  took: number
 }

@@ -93,9 +93,11 @@ AS $$
 $$;
 
 -- What take_chunk() gave is written: in the same transaction. The writer has the table locked until the end, so what it is now
--- it was when it was read; ML003: it is not what it was when the chunk was taken, and the chunk is to be given up.
+-- it was when it was read; ML003: it is not what it was when the chunk was taken, and the chunk is to be given up. took:
+-- milliseconds of the writer; the next chunk is to take 50.
 CREATE FUNCTION millrace.record_chunk(
-  snapshot_id bigint, relation oid, range_block bigint, end_block bigint, again integer, written bigint, skipped tid[]
+  snapshot_id bigint, relation oid, range_block bigint, end_block bigint, again integer, written bigint, skipped tid[],
+  took double precision
 ) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -104,7 +106,6 @@ DECLARE
   taken millrace.snapshot;
   left_over tid[];
   goal constant double precision := 50;
-  elapsed constant double precision := greatest(1, extract(epoch FROM clock_timestamp() - now()) * 1000);
 BEGIN
   SELECT s.* INTO taken FROM millrace.snapshot AS s
   WHERE (s.snapshot_id, s.relation, s.first_block) = (record_chunk.snapshot_id, record_chunk.relation, record_chunk.range_block);
@@ -119,7 +120,7 @@ BEGIN
     chunks = s.chunks + 1,
     chunk_blocks = CASE WHEN again > 0 THEN s.chunk_blocks
       ELSE greatest(1, least(CASE WHEN current_setting('server_version_num')::integer < 140000 THEN 256 ELSE 2048 END,
-        s.chunk_blocks * greatest(0.25, least(2, goal / elapsed)))) END,
+        s.chunk_blocks * greatest(0.25, least(2, goal / greatest(1, took))))) END,
     waits_for = CASE WHEN again > 0 AND record_chunk.written = 0 AND cardinality(record_chunk.skipped) >= again
       THEN 'rows that others have locked' END,
     not_before = CASE WHEN again > 0 AND record_chunk.written = 0 AND cardinality(record_chunk.skipped) >= again
