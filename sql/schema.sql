@@ -1459,9 +1459,11 @@ CREATE OR REPLACE FUNCTION millrace.adopt_outbox(is_clone boolean)
 AS $function$
 DECLARE
   segment integer;
+  put_aside text;
 BEGIN
   IF is_clone THEN
-    TRUNCATE millrace.outbox_0, millrace.outbox_1, millrace.outbox_2, millrace.outbox_3, millrace.outbox_waiting;
+    TRUNCATE millrace.outbox_0, millrace.outbox_1, millrace.outbox_2, millrace.outbox_3, millrace.outbox_waiting,
+      millrace.outbox_dead_letter;
     DELETE FROM millrace.outbox_progress;
     RETURN;
   ELSIF NOT millrace.is_loaded() THEN
@@ -1481,10 +1483,14 @@ BEGIN
         THEN '3'::xid8 ELSE pg_current_xact_id() END
       $sql$, segment);
   END LOOP;
-  UPDATE millrace.outbox_waiting AS w SET xid = CASE WHEN EXISTS (
-      SELECT FROM millrace.outbox_progress AS p
-      WHERE p.cluster = w.cluster AND pg_visible_in_snapshot(w.xid, p.batch) AND NOT pg_visible_in_snapshot(w.xid, p.sent))
-    THEN '3'::xid8 ELSE '1'::xid8 END;
+  FOREACH put_aside IN ARRAY ARRAY['outbox_waiting', 'outbox_dead_letter'] LOOP
+    EXECUTE format($sql$
+      UPDATE millrace.%I AS w SET xid = CASE WHEN EXISTS (
+          SELECT FROM millrace.outbox_progress AS p
+          WHERE p.cluster = w.cluster AND pg_visible_in_snapshot(w.xid, p.batch) AND NOT pg_visible_in_snapshot(w.xid, p.sent))
+        THEN '3'::xid8 ELSE '1'::xid8 END
+      $sql$, put_aside);
+  END LOOP;
   UPDATE millrace.outbox_progress AS p
   SET sent = '2:2:',
     batch = CASE WHEN p.batch IS NOT NULL THEN format('%1$s:%1$s:', pg_current_xact_id())::pg_snapshot END;
@@ -1624,8 +1630,8 @@ AS $function$
 DECLARE
   oldest constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
 BEGIN
-  INSERT INTO millrace.outbox_progress (cluster, epoch, sent)
-  VALUES (NEW.name, 0, format('%1$s:%1$s:', oldest)::pg_snapshot);
+  INSERT INTO millrace.outbox_progress (cluster, epoch, sent, ids_until)
+  SELECT NEW.name, 0, format('%1$s:%1$s:', oldest)::pg_snapshot, i.last_value FROM millrace.outbox_id AS i;
   RETURN NULL;
 END
 $function$

@@ -158,7 +158,9 @@ export class RefusedTopics extends Error {
   }
 }
 
+const defaultPort = 9092
+
 function addressOf(broker: string): { host: string; port: number } {
-  const colon = broker.lastIndexOf(':')
-  return { host: broker.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(broker.slice(colon + 1)) }
+  const [, host = broker, port = defaultPort] = /^(.+?)(?::(\d+))?$/.exec(broker) ?? []
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
 }

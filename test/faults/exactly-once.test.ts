@@ -6,12 +6,25 @@ import { eventually } from '../support/eventually.ts'
 import { deliver, exactDatabase, valuesOnce } from '../support/exact.ts'
 import { promptDaemon } from '../support/flow.ts'
 import { KeyWriters } from '../support/key-writer.ts'
+import { isStopped } from '../support/process.ts'
 import { outboxStatus, promptRelay, untilSent } from '../support/sent.ts'
 import { kafkaFor, postgresFor } from '../support/servers.ts'
 import { adminOf, topicFor } from '../support/topic.ts'
 
 /** Nothing here is about time. */
 const patient = { deadline: 60_000 }
+
+async function allowLarge(topic: string): Promise<void> {
+  await adminOf().incrementalAlterConfigs({
+    resources: [
+      {
+        resourceType: 2,
+        resourceName: topic,
+        configs: [{ name: 'max.message.bytes', configOperation: 0, value: '1000000' }],
+      },
+    ],
+  })
+}
 
 const sends = 'this daemon sends the outbox'
 
@@ -72,8 +85,11 @@ for (const failpoint of [
         MILLRACE_OUTBOUND_BATCH_SIZE: '1kB',
       },
     })
-    await zombie.waitForLog(sends)
-    await writers.write(200)
+    // a later passage takes more batches
+    await eventually('it is stopped', async () => {
+      await writers.write(20)
+      return isStopped(zombie.pid)
+    })
     const successor = await promptDaemon(t, db, { env: promptRelay })
     await successor.waitForLog(sends, patient)
     await writers.write(200)
@@ -159,15 +175,7 @@ for (const failpoint of ['outbound.before-commit', 'outbound.after-commit']) {
     await second.stop()
     assert.deepEqual((await valuesOnce(t, topic)).sort(), ['a 0', 'c 0'])
     await topicFor(t, { name: later, partitions: 2 })
-    await adminOf().incrementalAlterConfigs({
-      resources: [
-        {
-          resourceType: 2,
-          resourceName: topic,
-          configs: [{ name: 'max.message.bytes', configOperation: 0, value: '1000000' }],
-        },
-      ],
-    })
+    await allowLarge(topic)
     const third = await promptDaemon(t, db, { env: crash })
     assert.equal((await third.exited).signal, 'SIGKILL')
     await promptDaemon(t, db, { env: promptRelay })
@@ -181,6 +189,29 @@ for (const failpoint of ['outbound.before-commit', 'outbound.after-commit']) {
     assert.deepEqual(await valuesOnce(t, later), ['b 0'])
   })
 }
+
+test('a dead letter of a transaction that was not committed is met again', async (t) => {
+  const db = await exactDatabase(t)
+  await db.query("SELECT millrace.alter_cluster('default', on_refused := 'dead_letter')")
+  const topic = await topicFor(t, { partitions: 1, config: { 'max.message.bytes': '20000' } })
+  await db.query(
+    `SELECT millrace.produce($1, 'a 0', 'a'), millrace.produce($1, repeat('x', 50000), 'a'), millrace.produce($1, 'a 2', 'a')`,
+    [topic],
+  )
+  const letters = async () =>
+    (await db.query('SELECT count(*)::int AS count FROM millrace.outbox_dead_letters')).rows[0].count
+  const victim = await promptDaemon(t, db, {
+    env: { ...promptRelay, MILLRACE_FAILPOINTS: 'outbound.before-commit=crash' },
+  })
+  assert.equal((await victim.exited).signal, 'SIGKILL')
+  assert.equal(await letters(), 1)
+  await allowLarge(topic)
+  await promptDaemon(t, db, { env: promptRelay })
+  await untilSent(db, patient)
+  const values = (await valuesOnce(t, topic)).map((value) => value!.slice(0, 3))
+  assert.deepEqual(values, ['a 0', 'xxx', 'a 2'])
+  assert.equal(await letters(), 0, 'it is no dead letter: it was sent')
+})
 
 test('the delivery is changed while messages come, and when the daemon is killed in between', async (t) => {
   const db = await exactDatabase(t)

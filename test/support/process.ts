@@ -4,7 +4,11 @@ import { eventually } from './eventually.ts'
 
 /** Waits until the process is stopped, as by SIGSTOP. */
 export async function untilStopped(pid: number): Promise<void> {
-  await eventually(`process ${pid} is stopped`, () => ps(pid, 'stat').startsWith('T'))
+  await eventually(`process ${pid} is stopped`, () => isStopped(pid))
+}
+
+export function isStopped(pid: number): boolean {
+  return ps(pid, 'stat').startsWith('T')
 }
 
 /** Bytes of memory that the process holds. */

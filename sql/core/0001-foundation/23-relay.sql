@@ -109,8 +109,8 @@ AS $$
 DECLARE
   oldest constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
 BEGIN
-  INSERT INTO millrace.outbox_progress (cluster, epoch, sent)
-  VALUES (NEW.name, 0, format('%1$s:%1$s:', oldest)::pg_snapshot);
+  INSERT INTO millrace.outbox_progress (cluster, epoch, sent, ids_until)
+  SELECT NEW.name, 0, format('%1$s:%1$s:', oldest)::pg_snapshot, i.last_value FROM millrace.outbox_id AS i;
   RETURN NULL;
 END
 $$;
