@@ -54,10 +54,16 @@ const refusedBefore = new Set([
 ])
 
 const names: Record<number, string> = {
+  5: 'the partition has no leader',
+  6: 'the broker does not lead the partition any more',
+  7: 'the replicas took too long',
   10: 'it is larger than the topic or the broker allows (max.message.bytes)',
   18: 'it is larger than a segment of the log',
+  19: 'too few replicas are in sync (min.insync.replicas)',
+  20: 'too few replicas are in sync (min.insync.replicas)',
   32: 'its timestamp is not within the bounds of the topic',
   44: 'a policy of the broker refuses it',
+  56: 'the broker cannot use its disk',
   87: 'the broker holds it for invalid, such as a message without a key in a compacted topic',
 }
 

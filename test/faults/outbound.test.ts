@@ -158,7 +158,7 @@ test('F19 a message that is too large and a topic that is missing hold up their 
   )
 })
 
-test('F20 Kafka is away: writers go on, the backlog shows, and it is drained in order', async (t) => {
+test('F20 Kafka is away for a minute: writers go on, the backlog shows, and it is drained in order', async (t) => {
   const kafka = await kafkaFor(t)
   const db = await databaseFor(t)
   await addBroker(db, kafka.brokers)
@@ -177,6 +177,10 @@ test('F20 Kafka is away: writers go on, the backlog shows, and it is drained in 
   await eventually('writers go on', async () => (await writers.count()) > before + 3000)
   assert.ok(Number((await outboxStatus(db)).backlog) > 1000, 'the backlog is visible')
   await writers.stop()
+  const away = "SELECT clock_timestamp() - error_at > '1 minute' AS long FROM millrace.outbox_status"
+  await eventually('a minute is over', async () => (await db.query(away)).rows[0].long, { deadline: 120_000 })
+  await writers.write(20)
+  assert.equal((await outboxStatus(db)).waiting, '0', 'nothing is put aside for that')
   await kafka.start()
   await untilSent(db, { deadline: 60_000 })
   await eventually('it is over', async () => (await outboxStatus(db)).error_code === null)
