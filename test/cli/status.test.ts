@@ -4,7 +4,10 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { afterwards } from '../support/cleanup.ts'
 import { type Database, databaseFor } from '../support/database.ts'
+import { eventually } from '../support/eventually.ts'
+import { addBroker, promptDaemon } from '../support/flow.ts'
 import { millrace } from '../support/millrace.ts'
+import { promptRelay, untilSent } from '../support/sent.ts'
 
 const daemonId = '00000000-0000-4000-8000-000000000001'
 
@@ -73,6 +76,38 @@ describe('millrace status', () => {
     assert.equal(one.partitions.length, 2)
     assert.equal(one.state, 'running')
     assert.equal(one.error, null)
+  })
+
+  test('shows what is not sent, and fails while nobody sends it or something waits', async (t) => {
+    const database = await databaseFor(t)
+    await addBroker(database)
+    await database.query(
+      `SELECT millrace.produce('no.topic.of.this.name.either', 'v', "timestamp" := '2020-01-01Z')`,
+    )
+    const env = { DATABASE_URL: database.url }
+    const alone = await millrace(['status'], { env, expect: 1 })
+    assert.match(
+      alone.stdout,
+      /^outbox for default: 1 not sent, the oldest for \d+d, 0 waiting \(keys: 0\)$/m,
+    )
+    assert.match(alone.stdout, /^ {2}no daemon sends$/m)
+    await promptDaemon(t, database, { env: promptRelay })
+    await untilSent(database)
+    const waits = await millrace(['status', '--json'], { env, expect: 1 })
+    const [outbox] = JSON.parse(waits.stdout).outbox
+    assert.deepEqual(
+      [outbox.backlog, outbox.oldestAge, outbox.waiting, outbox.waitingCode, outbox.deadLetters],
+      [0, null, 1, 'topic-missing', 0],
+    )
+    assert.ok(outbox.leaseAge < 60)
+    // a dead letter is what somebody asked for
+    await database.query("SELECT millrace.alter_cluster('default', on_refused := 'dead_letter')")
+    await eventually('it is one', async () => {
+      const { rows } = await database.query('SELECT dead_letters FROM millrace.outbox_status')
+      return rows[0].dead_letters === '1'
+    })
+    const { stdout } = await millrace(['status'], { env })
+    assert.match(stdout, /^ {2}1 dead letters \(millrace\.outbox_dead_letters\)$/m)
   })
 
   test('shows what stopped a consumer, and fails', async (t) => {
