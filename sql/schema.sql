@@ -1861,7 +1861,11 @@ DECLARE
   open constant boolean := %1$s;
   statement text;
 BEGIN
-  IF %2$s THEN
+  -- a new owner could have what is called here act as the former one
+  IF EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, %6$s) AND c.relowner <> me AND NOT c.relispartition
+    AND millrace.rows_run_code(c.oid)) THEN
+    PERFORM millrace.refuse('table-owner-changed', format('%%s belongs to another role than its publication, %%s', TG_RELID::regclass, me));
+  ELSIF %2$s THEN
     RETURN NULL;
   ELSIF TG_OP = 'TRUNCATE' THEN
     PERFORM millrace.capture_truncate(%3$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
@@ -1884,7 +1888,7 @@ $body$,
       WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
       CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
       CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END,
-    branches);
+    branches, p.relation::oid);
 END
 $function$
 ;
@@ -5227,6 +5231,8 @@ BEGIN
       'delete (of every row), event (debezium only) or skip.'),
     ('code: already-published', '42710',
       'Nothing has to be done. To change a publication: millrace.unpublish(relation, topic), then millrace.publish(..., snapshot := false).'),
+    ('code: table-owner-changed', '42501',
+      'Its triggers would act as the former owner. End what sends its changes (millrace.unpublish, or drop the trigger), and begin it again as the new owner.'),
     ('code: publish-key-missing', '42P10',
       'Give it a primary key, or name columns: key := ''{...}''. With key := ''{}'' messages have no key, and so no order.'),
     ('code: capture-needs-rows', '0A000',
@@ -5675,6 +5681,18 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.row_query(oid) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.rows_run_code(relation oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM pg_attribute AS a
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.atttypid >= 16384 OR a.attgenerated = 'v'))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.rows_run_code(oid) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.seek(consumer bigint, "offset" bigint, partition integer DEFAULT NULL::integer)
  RETURNS void

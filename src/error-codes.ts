@@ -512,6 +512,7 @@ const sqlCodes = [
   'messages-invalid',
   'wait-invalid',
   'relation-not-yours',
+  'table-owner-changed',
   'topic-taken',
   'setup-isolation',
   'relation-not-published',

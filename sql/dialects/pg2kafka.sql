@@ -30,7 +30,7 @@ AS $$
   SELECT DISTINCT ON (t.tgrelid) t.tgrelid,
     convert_from(substring(t.tgargs FROM 1 FOR position('\x00'::bytea IN t.tgargs) - 1), getdatabaseencoding())
   FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-  WHERE p.pronamespace = to_regnamespace('pg2kafka') AND t.tgnargs = 2 AND NOT t.tgisinternal AND t.tgparentid = 0
+  WHERE p.pronamespace = to_regnamespace('pg2kafka') AND t.tgnargs = 2 AND NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgrelid <> target.oid
 $$;
 COMMENT ON FUNCTION pg2kafka.tables() IS 'The tables whose changes are sent.';
 
@@ -172,6 +172,14 @@ BEGIN
       old_row json;
       new_row json;
     BEGIN
+      -- a new owner could have what is called here act as the former one
+      IF EXISTS (SELECT FROM pg_class AS c
+        WHERE c.oid = TG_RELID AND c.relowner <> quote_ident(CURRENT_USER::text)::regrole AND NOT c.relispartition
+          AND millrace.rows_run_code(c.oid))
+      THEN
+        PERFORM millrace.refuse('table-owner-changed',
+          format('%%s belongs to another role than what sends its changes, %%I', TG_RELID::regclass, current_user));
+      END IF;
       IF TG_OP = 'TRUNCATE' THEN
         PERFORM pg2kafka.record_truncate(TG_RELID, TG_ARGV[0], TG_ARGV[1]);
         RETURN NULL;
@@ -275,6 +283,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET bytea_output = 'hex' SET intervalstyle = 'postgres' SET extra_float_digits = 1
 AS $$
 DECLARE
+  former name;
   target record;
   part text;
   topic text;
@@ -300,7 +309,7 @@ BEGIN
     PERFORM millrace.refuse('relation-not-yours', format('%s belongs to role %I', target.shown, pg_get_userbyid(target.relowner)));
   END IF;
   IF EXISTS (SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-    WHERE t.tgrelid = target.oid AND p.pronamespace = to_regnamespace('pg2kafka'))
+    WHERE t.tgrelid = target.oid AND p.pronamespace = to_regnamespace('pg2kafka') AND p.proowner = target.relowner)
   THEN
     RAISE WARNING '% is set up already', target.shown USING DETAIL = 'code: already-set-up', HINT = 'Nothing was changed.';
     RETURN;
@@ -320,6 +329,12 @@ BEGIN
     PERFORM millrace.refuse('topic-not-granted', format('topic %s is not granted to role %I for producing', topic, pg_get_userbyid(target.relowner)));
   END IF;
 
+  FOR former IN
+    SELECT t.tgname FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = target.oid AND p.pronamespace = to_regnamespace('pg2kafka') AND t.tgparentid = 0
+  LOOP
+    EXECUTE format('DROP TRIGGER %I ON %s', former, target.shown);
+  END LOOP;
   -- The name sorts before others': what another trigger changes again comes after.
   function_name := pg2kafka.writer(target.relowner::regrole);
   arguments := format('%L, %L', part, external_id_name);

@@ -158,3 +158,19 @@ test('F36 a hostile schema and hostile settings on the path of the writer', asyn
     CREATE TEMPORARY TABLE new_rows (id int, v text); SET search_path = hostile, pg_temp, pg_catalog; INSERT INTO public.t VALUES (1, 'a')`)
   assert.deepEqual(await lines(), ['1={"id":1,"v":"a"}'])
 })
+
+for (const capture of ['statement', 'row']) {
+  test(`F38 captured by ${capture}, a new owner of a table cannot act as the former one`, async (t) => {
+    const { alice, bob, superuser, roles } = await publishedDatabase(t)
+    await alice.run(`CREATE TYPE mood AS ENUM ('fine'); CREATE TABLE moods (id int PRIMARY KEY, mood mood);
+      CREATE TABLE ran (as_role text); GRANT INSERT ON ran TO PUBLIC; SELECT millrace.publish('moods', capture := '${capture}')`)
+    await superuser.run(
+      `ALTER TYPE mood OWNER TO ${roles.bob}; ALTER TABLE moods OWNER TO ${roles.bob}; GRANT CREATE ON SCHEMA public TO ${roles.bob}`,
+    )
+    await bob.run(`SET search_path = public; CREATE FUNCTION told(mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO public.ran VALUES (current_user); RETURN '1'; END $$;
+      CREATE CAST (mood AS json) WITH FUNCTION told(mood)`)
+    await assert.rejects(bob.run(`INSERT INTO moods VALUES (1, 'fine')`), /belongs to another role/)
+    assert.deepEqual(await superuser.column('SELECT as_role FROM ran'), [])
+  })
+}

@@ -301,4 +301,22 @@ describe('rights', () => {
     )
     assert.deepEqual(await superuser.column('SELECT DISTINCT as_role FROM ran'), [roles.alice])
   })
+
+  test('F38 a new owner of a table cannot act as the former one, and sets it up again', async (t) => {
+    const { alice, bob, owner, superuser, roles } = await setUp(t)
+    await alice.run(`CREATE TYPE mood AS ENUM ('fine'); CREATE TABLE moods (id int, mood mood); CREATE TABLE plain (id int);
+      CREATE TABLE ran (as_role text); GRANT INSERT ON ran TO PUBLIC;
+      SELECT pg2kafka.setup('moods', 'id'); SELECT pg2kafka.setup('plain', 'id')`)
+    await superuser.run(`SET search_path = public; ALTER TYPE mood OWNER TO ${roles.bob}; GRANT CREATE ON SCHEMA public TO ${roles.bob};
+      ALTER TABLE moods OWNER TO ${roles.bob}; ALTER TABLE plain OWNER TO ${roles.bob};
+      SET search_path = DEFAULT`)
+    await owner.run(`SELECT millrace.grant_topic('*', '${roles.bob}', action := 'produce')`)
+    await bob.run(`SET search_path = public;  CREATE FUNCTION told(mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.ran VALUES (current_user); RETURN '1'; END $$;
+      CREATE CAST (mood AS json) WITH FUNCTION told(mood)`)
+    await assert.rejects(bob.run(`INSERT INTO moods VALUES (1, 'fine')`), /belongs to another role/)
+    await bob.run('INSERT INTO plain VALUES (1)')
+    assert.deepEqual(await superuser.column('SELECT as_role FROM ran'), [])
+    await bob.run(`SELECT pg2kafka.setup('moods', 'id'); INSERT INTO moods VALUES (1, 'fine')`)
+    assert.deepEqual(await superuser.column('SELECT DISTINCT as_role FROM ran'), [roles.bob])
+  })
 })

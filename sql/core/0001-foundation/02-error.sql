@@ -187,6 +187,8 @@ BEGIN
       'delete (of every row), event (debezium only) or skip.'),
     ('code: already-published', '42710',
       'Nothing has to be done. To change a publication: millrace.unpublish(relation, topic), then millrace.publish(..., snapshot := false).'),
+    ('code: table-owner-changed', '42501',
+      'Its triggers would act as the former owner. End what sends its changes (millrace.unpublish, or drop the trigger), and begin it again as the new owner.'),
     ('code: publish-key-missing', '42P10',
       'Give it a primary key, or name columns: key := ''{...}''. With key := ''{}'' messages have no key, and so no order.'),
     ('code: capture-needs-rows', '0A000',

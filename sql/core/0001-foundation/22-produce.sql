@@ -171,6 +171,16 @@ $$;
 COMMENT ON FUNCTION millrace.produce(text, bytea, text, integer, jsonb, text, timestamptz) IS
   'Sends a message to a topic when the transaction commits; returns its number in the outbox.';
 
+-- Whether turning a row of the relation into JSON may call what users made: casts of types that are not PostgreSQL's own, expressions
+-- of virtual columns.
+CREATE FUNCTION millrace.rows_run_code(relation oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT EXISTS (SELECT FROM pg_attribute AS a
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.atttypid >= 16384 OR a.attgenerated = 'v'))
+$$;
+
 -- The query that makes JSON of a trigger's row, $1; NULL: row_to_json does. A trigger is handed NULL in the place of a
 -- virtual generated column. What such an expression calls is PostgreSQL's own.
 CREATE FUNCTION millrace.row_query(relation oid) RETURNS text

@@ -311,7 +311,11 @@ DECLARE
   open constant boolean := %1$s;
   statement text;
 BEGIN
-  IF %2$s THEN
+  -- a new owner could have what is called here act as the former one
+  IF EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, %6$s) AND c.relowner <> me AND NOT c.relispartition
+    AND millrace.rows_run_code(c.oid)) THEN
+    PERFORM millrace.refuse('table-owner-changed', format('%%s belongs to another role than its publication, %%s', TG_RELID::regclass, me));
+  ELSIF %2$s THEN
     RETURN NULL;
   ELSIF TG_OP = 'TRUNCATE' THEN
     PERFORM millrace.capture_truncate(%3$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
@@ -334,7 +338,7 @@ $body$,
       WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
       CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
       CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END,
-    branches);
+    branches, p.relation::oid);
 END
 $$;
 
