@@ -97,6 +97,22 @@ test('MERGE that inserts, updates and deletes', async (t) => {
   assert.deepEqual((await lines()).sort(), ['1=null', '2={"id":2,"v":"B"}', '3={"id":3,"v":"c"}'])
 })
 
+test('MERGE that frees a key and gives it to another row ends with that row', async (t) => {
+  const { alice, lines } = await publishedDatabase(t)
+  const version = Number(await alice.value(`SELECT current_setting('server_version_num')`))
+  if (version < 150000) return t.skip('no MERGE before 15')
+  await alice.run(`CREATE TABLE t (id int PRIMARY KEY, o int); INSERT INTO t VALUES (1, 10), (2, 20);
+    SELECT millrace.publish('t', snapshot := false)`)
+  const merge = (
+    action: string,
+  ) => `MERGE INTO t USING (VALUES (0, 1, 10), (1, 1, 11)) AS s (n, id, o) ON t.o = s.o
+    WHEN MATCHED THEN ${action} WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.o)`
+  await alice.run(merge('DELETE'))
+  assert.deepEqual(await lines(), ['1=null', '1={"id":1,"o":11}'])
+  await alice.run(merge('UPDATE SET id = 5').replace('(0, 1, 10), (1, 1, 11)', '(0, 1, 11), (1, 1, 12)'))
+  assert.deepEqual(await lines(), ['1=null', '5={"id":5,"o":11}', '1={"id":1,"o":12}'])
+})
+
 test('UPDATE pairs old and new of many rows, whatever the plan was made for', async (t) => {
   const { alice, superuser } = await publishedDatabase(t)
   await alice.run(
