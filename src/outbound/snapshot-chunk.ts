@@ -56,7 +56,7 @@ export async function writeChunk(
     if ('pause' in taken) return { state: 'idle', pause: taken.pause }
     chunk = taken.chunk
     if (unprepared) throw unprepared
-    checkWriter(session, taken.found)
+    checkWriter(session, owner, taken.found)
     failpoint('snapshot.before-write')
     const { written, skipped, took } = await callWriter(session, owner, chunk)
     failpoint('snapshot.after-write')
@@ -92,7 +92,7 @@ async function take(
 ): Promise<Taken | { pause: number | null }> {
   const results = await session.scripts(
     `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${limits};
-     ${inspect};
+     ${inspect(owner)};
      SELECT snapshot_id AS snapshot, relation::oid::text AS relation, range_block AS range, writer, first_block, end_block,
             again::text AS again, pg_catalog.ceil(extract(epoch FROM pause) * 1000)::integer AS pause
        FROM millrace.take_chunk(${owner.oid}::oid, ${mostBytes})`,

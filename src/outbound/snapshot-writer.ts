@@ -41,26 +41,30 @@ export interface Written {
   took: number
 }
 
-const name = 'millrace snapshot'
-const wrapper = `pg_temp.${identifier(name)}`
+/** A session may have served another role before: each has a function of its own. */
+function nameFor({ oid }: Owner): string {
+  return `millrace snapshot ${oid}`
+}
+
+function wrapperOf(owner: Owner): string {
+  return `pg_temp.${identifier(nameFor(owner))}`
+}
 
 /** Places that a chunk may leave: so many rows fit into the 2048 blocks of the largest one. */
 const mostSkipped = 600_000
 
-/** Where the session keeps what the function was when it was made. */
-const keepsake = Symbol(name)
-
 /** Makes the function where there is none. Not within a transaction: a rollback would undo it. */
 export async function prepareWriter(session: Session, owner: Owner): Promise<void> {
-  if (session.keepsakes.has(keepsake)) return
+  if (session.keepsakes.has(nameFor(owner))) return
+  const wrapper = wrapperOf(owner)
   const [made] = await session.script<{ version: string | null }>(
     `CREATE FUNCTION ${wrapper}(writer text, relation oid, first_block bigint, end_block bigint, again tid[])
        RETURNS TABLE (written bigint, skipped tid[])
        LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS ${literal(body)};
      ALTER FUNCTION ${wrapper} OWNER TO ${identifier(owner.name)};
-     ${inspect}`,
+     ${inspect(owner)}`,
   )
-  session.keepsakes.set(keepsake, made?.version ?? '')
+  session.keepsakes.set(nameFor(owner), made?.version)
 }
 
 const body = `#variable_conflict use_column
@@ -70,19 +74,26 @@ BEGIN
     USING relation, first_block, end_block, again;
 END`
 
-/** Finds the function as it is now: an altered one is another version of its row. */
-export const inspect = `
+/** Finds whatever has the function's name: an altered one is another version of its row, and there may be only one. */
+export function inspect(owner: Owner): string {
+  return `
   SELECT pg_catalog.string_agg(pg_catalog.concat_ws('/', p.oid, p.xmin, p.ctid, p.prosecdef, p.proowner), ',') AS version
     FROM pg_catalog.pg_proc AS p
-   WHERE p.pronamespace = pg_catalog.pg_my_temp_schema() AND p.proname = ${literal(name)}`
+   WHERE p.pronamespace = pg_catalog.pg_my_temp_schema() AND p.proname = ${literal(nameFor(owner))}`
+}
 
 /**
  * The session is given up where the function is not what was made.
  * @param found what `inspect` has found, since no code of the owner's ran
  * @throws SessionTampered
  */
-export function checkWriter(session: Session, found: { version: string | null } | undefined): void {
-  if (found?.version === session.keepsakes.get(keepsake)) return
+export function checkWriter(
+  session: Session,
+  owner: Owner,
+  found: { version: string | null } | undefined,
+): void {
+  const made = session.keepsakes.get(nameFor(owner))
+  if (typeof made === 'string' && found?.version === made) return
   const tampered = new SessionTampered('what the snapshot is made of was altered')
   session.discard(tampered)
   throw tampered
@@ -98,7 +109,8 @@ export async function callWriter(session: Session, owner: Owner, asked: Asked): 
     `SELECT w.written::text AS written,
             CASE WHEN pg_catalog.cardinality(w.skipped) <= ${mostSkipped} THEN w.skipped::text END AS skipped,
             extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp())::float8 * 1000 AS took
-       FROM ${wrapper}(${literal(writer)}, ${relation}::oid, ${firstBlock}, ${endBlock}, ${literal(again)}::tid[]) AS w LIMIT 1;
+       FROM ${wrapperOf(owner)}(${literal(writer)}::text, ${relation}::oid, ${firstBlock}::bigint, ${endBlock}::bigint,
+                      ${literal(again)}::tid[]) AS w LIMIT 1;
      CLOSE ALL;
      ${session.resetScript};
      SELECT message FROM millrace.deferred_code(${owner.oid}::oid)`,

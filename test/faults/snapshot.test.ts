@@ -9,12 +9,41 @@ import { randomSeed } from '../support/random.ts'
 import { promptRelay, untilSent } from '../support/sent.ts'
 import { snapshotOf, untilSnapshot } from '../support/snapshot.ts'
 import { topicFor } from '../support/topic.ts'
-import { WrittenTable } from '../support/written-table.ts'
+import { type Replay, replayEvent, replayRow, WrittenTable } from '../support/written-table.ts'
 
 const failpoints = ['snapshot.before-write', 'snapshot.after-write', 'snapshot.after-commit']
 
-for (const partitioned of [false, true]) {
-  test(`a snapshot under write load, kill -9 at each step: the topic gives the ${partitioned ? 'partitioned ' : ''}table`, async (t) => {
+interface Way {
+  what: string
+  partitioned: boolean
+  /** @param topic that it goes to */
+  sql: (topic: string) => string
+  replay: Replay
+}
+
+const ways: Way[] = [
+  {
+    what: 'pg2kafka.setup',
+    partitioned: false,
+    sql: () => "SELECT pg2kafka.setup('items', 'sku')",
+    replay: replayEvent,
+  },
+  {
+    what: 'a published table',
+    partitioned: false,
+    sql: (topic) => `SELECT millrace.publish('items', '${topic}')`,
+    replay: replayRow,
+  },
+  {
+    what: 'a published table with partitions',
+    partitioned: true,
+    sql: (topic) => `SELECT millrace.publish('items', '${topic}', envelope := 'pg2kafka')`,
+    replay: replayEvent,
+  },
+]
+
+for (const { what, partitioned, sql, replay } of ways) {
+  test(`${what}: a snapshot under write load, kill -9 at each step; the topic gives the table`, async (t) => {
     const seed = randomSeed()
     t.diagnostic(`seed ${seed}`)
     const db = await databaseFor(t)
@@ -26,7 +55,7 @@ for (const partitioned of [false, true]) {
     })
     table.start(3, seed)
     await table.untilWritten(20)
-    await db.query("SELECT pg2kafka.setup('items', 'sku')")
+    await db.query(sql(topic))
     const holder = await db.client()
     await holder.query(
       'BEGIN; SELECT FROM items WHERE id % 5 = 1 AND id < 2000 FOR UPDATE; DELETE FROM items WHERE id % 5 = 1 AND id < 500',
@@ -57,7 +86,7 @@ for (const partitioned of [false, true]) {
     await table.stop()
     await untilSent(db, { deadline: 60_000 })
     for (const survivor of survivors) assert.deepEqual(await survivor.stop(), { code: 0, signal: null })
-    await table.check(t, topic)
+    await table.check(t, topic, replay)
   })
 }
 

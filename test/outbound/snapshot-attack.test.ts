@@ -74,7 +74,12 @@ const attacks: { what: string; before?: string; body: string }[] = [
   {
     what: 'a function in the place of the one that calls it',
     body: `DISCARD TEMP;
-      EXECUTE 'CREATE FUNCTION pg_temp."millrace snapshot"(writer text, relation oid, a bigint, b bigint, c tid[])
+      EXECUTE 'CREATE FUNCTION pg_temp."millrace snapshot ' || current_user::regrole::oid || '"(writer text, relation oid, a bigint, b bigint, c tid[])
+        ${returning} AS $x$ BEGIN PERFORM evil.steal(); RETURN QUERY SELECT 0::bigint, ARRAY[]::tid[]; END $x$'`,
+  },
+  {
+    what: 'another function of its name beside it',
+    body: `EXECUTE 'CREATE OR REPLACE FUNCTION pg_temp."millrace snapshot ' || current_user::regrole::oid || '"(a text, b oid, c int, d int, e tid[])
         ${returning} AS $x$ BEGIN PERFORM evil.steal(); RETURN QUERY SELECT 0::bigint, ARRAY[]::tid[]; END $x$'`,
   },
   {
@@ -101,6 +106,28 @@ describe('F38 a writer that tries to act as the daemon', () => {
       await onlyOwnerRan()
     })
   }
+
+  test('in a session that has served the daemon itself', async (t) => {
+    const { db, asOwner, daemon: role, urlOf, onlyOwnerRan } = await setUp(t)
+    await asOwner.query(`CREATE FUNCTION evil.writer(${signature}) ${returning} AS $$ BEGIN
+      PERFORM nextval('public.calls'); ${ran}; RETURN QUERY SELECT 1::bigint, ARRAY[]::tid[]; END $$`)
+    await db.query(`CREATE TABLE own (n int); INSERT INTO own VALUES (1); ALTER TABLE own OWNER TO ${role};
+      CREATE FUNCTION own_writer(${signature}) ${returning} AS $$ BEGIN RETURN QUERY SELECT 1::bigint, ARRAY[]::tid[]; END $$;
+      ALTER FUNCTION own_writer(${signature}) OWNER TO ${role}`)
+    const asDaemon = await db.client({ connectionString: urlOf(role) })
+    // one session for everybody
+    await promptDaemon(t, { url: urlOf(role) }, { env: { MILLRACE_DATABASE_MAX_CONNECTIONS: '4' } })
+    for (let n = 0; n < 3; n++) {
+      await asDaemon.query("SELECT millrace.begin_snapshot('own', 'own_writer'::regproc)")
+      await asOwner.query(begin)
+      await eventually('both are done', async () => {
+        const { rows } = await db.query("SELECT FROM millrace.snapshots WHERE state = 'done'")
+        return rows.length === 2 * (n + 1)
+      })
+    }
+    assert.ok((await db.query('SELECT is_called FROM calls')).rows[0].is_called)
+    await onlyOwnerRan()
+  })
 
   test('a cast that the documented writer calls', async (t) => {
     const { db, asOwner, startDaemon, onlyOwnerRan, owner } = await setUp(t)

@@ -20,6 +20,9 @@ export const replayEvent: Replay = (row, { value }) => {
   return statement === 'UPDATE' ? { ...row, ...data } : data
 }
 
+/** Of a published table's rows. */
+export const replayRow: Replay = (_, { value }) => (value === null ? null : JSON.parse(value))
+
 export interface WrittenTableOptions {
   rows: number
   /** Follows CREATE TABLE items (...), and makes its partitions. */
