@@ -183,6 +183,8 @@ export class ClusterRelay implements RowTaker {
       known.add(place.topic)
       if (places.hasTopic(place.topic)) {
         places.add(place)
+        const reason = this.#refusals.reasonToBury(place.topic)
+        if (reason) await this.#progress.bury(place.topic, reason)
         continue
       }
       const rows = waitingQuery(this.#cluster, placeCondition(place), retryRows)

@@ -102,10 +102,12 @@ describe('millrace status', () => {
     assert.ok(outbox.leaseAge < 60)
     // a dead letter is what somebody asked for
     await database.query("SELECT millrace.alter_cluster('default', on_refused := 'dead_letter')")
-    await eventually('it is one', async () => {
+    const isOne = async () => {
       const { rows } = await database.query('SELECT dead_letters FROM millrace.outbox_status')
       return rows[0].dead_letters === '1'
-    })
+    }
+    // the time between two tries grows to 18 s
+    await eventually('it is one', isOne, { deadline: 60_000 })
     const { stdout } = await millrace(['status'], { env })
     assert.match(stdout, /^ {2}1 dead letters \(millrace\.outbox_dead_letters\)$/m)
   })
