@@ -115,7 +115,7 @@ AS $$
   SELECT DISTINCT ON (t.tgrelid) t.tgrelid,
     convert_from(substring(t.tgargs FROM 1 FOR position('\x00'::bytea IN t.tgargs) - 1), getdatabaseencoding())
   FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-  WHERE p.pronamespace = to_regnamespace('pg2kafka') AND t.tgnargs = 2 AND NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgrelid <> target.oid
+  WHERE p.pronamespace = to_regnamespace('pg2kafka') AND t.tgnargs = 2 AND NOT t.tgisinternal AND t.tgparentid = 0
 $$;
 COMMENT ON FUNCTION pg2kafka.tables() IS 'The tables whose changes are sent.';
 
@@ -406,7 +406,7 @@ BEGIN
   part := CASE WHEN target.nspname = 'public' THEN '' ELSE target.nspname || '.' END || target.relname;
   topic := pg2kafka.topic(part);
   PERFORM millrace.check_topic(topic);
-  SELECT t.relation::regclass::text INTO taken FROM pg2kafka.tables() AS t WHERE pg2kafka.topic(t.table_part) = topic LIMIT 1;
+  SELECT t.relation::regclass::text INTO taken FROM pg2kafka.tables() AS t WHERE pg2kafka.topic(t.table_part) = topic AND t.relation <> target.oid LIMIT 1;
   IF taken IS NOT NULL THEN
     PERFORM millrace.refuse('topic-taken', format('the changes of %s go to topic %s', taken, topic));
   END IF;

@@ -307,7 +307,7 @@ describe('rights', () => {
     await alice.run(`CREATE TYPE mood AS ENUM ('fine'); CREATE TABLE moods (id int, mood mood); CREATE TABLE plain (id int);
       CREATE TABLE ran (as_role text); GRANT INSERT ON ran TO PUBLIC;
       SELECT pg2kafka.setup('moods', 'id'); SELECT pg2kafka.setup('plain', 'id')`)
-    await superuser.run(`SET search_path = public; ALTER TYPE mood OWNER TO ${roles.bob}; GRANT CREATE ON SCHEMA public TO ${roles.bob};
+    await superuser.run(`SET search_path = public; ALTER TYPE mood OWNER TO ${roles.bob}; GRANT ${roles.bob} TO ${roles.owner};
       ALTER TABLE moods OWNER TO ${roles.bob}; ALTER TABLE plain OWNER TO ${roles.bob};
       SET search_path = DEFAULT`)
     await owner.run(`SELECT millrace.grant_topic('*', '${roles.bob}', action := 'produce')`)
