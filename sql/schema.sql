@@ -1146,14 +1146,14 @@ GRANT SELECT ON TABLE millrace.outbox_status TO PUBLIC;
 COMMENT ON VIEW millrace.outbox_status IS 'For administrators: what of the outbox is not sent yet, what waits and why, what the relay met last, and which daemon it is.';
 
 CREATE VIEW millrace.produced_topic WITH (security_barrier=true) AS
- SELECT (g.cluster || ' '::text) || g.topic AS name
+ SELECT (g.cluster || ' '::text) || t.topic AS name
    FROM millrace.topic_grant g
-  WHERE g.action = 'produce'::text AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text))
-UNION ALL
- SELECT (p.cluster || ' '::text) || p.topic AS name
-   FROM millrace.topic_grant g
-     JOIN millrace.publication p ON p.cluster = g.cluster
-  WHERE g.topic = '*'::text AND g.action = 'produce'::text AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text)) AND pg_has_role(p.owner::oid, 'USAGE'::text) AND p.topic ~ '^[a-zA-Z0-9._-]+$'::text AND length(p.topic) <= 249 AND (p.topic <> ALL (ARRAY['.'::text, '..'::text]));
+     CROSS JOIN LATERAL unnest(
+        CASE g.topic
+            WHEN '*'::text THEN millrace.published_topics(g.cluster)
+            ELSE ARRAY[g.topic]
+        END) t(topic)
+  WHERE g.action = 'produce'::text AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text));
 GRANT SELECT ON TABLE millrace.produced_topic TO PUBLIC;
 COMMENT ON VIEW millrace.produced_topic IS 'Topics that the current role may produce to, for the policies of the outbox.';
 
@@ -4861,6 +4861,22 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.publish(regclass,text,text[],text[],text,text,boolean,boolean,text,text,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.publish(regclass,text,text[],text[],text,text,boolean,boolean,text,text,text) IS 'Sends the rows of a table and from then on every change of it to a topic; returns the publication''s number. For the table''s owner.';
+
+CREATE OR REPLACE FUNCTION millrace.published_topics(cluster text)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN ARRAY(
+    SELECT DISTINCT p.topic FROM millrace.publication AS p
+    WHERE p.cluster = published_topics.cluster AND p.topic ~ '^[a-zA-Z0-9._-]+$' AND length(p.topic) <= 249
+      AND p.topic NOT IN ('.', '..'));
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.published_topics(text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.published_type(p millrace.publication, column_name text)
  RETURNS oid

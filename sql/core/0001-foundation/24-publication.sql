@@ -36,18 +36,28 @@ CREATE POLICY own ON millrace.publication
   USING (pg_has_role(owner::oid, 'USAGE') OR (SELECT millrace.is_admin())) WITH CHECK (pg_has_role(owner::oid, 'USAGE'));
 GRANT SELECT, INSERT, UPDATE (snapshot) ON millrace.publication TO PUBLIC;
 
+-- What the current role publishes to. Only read where it may produce to all topics.
+CREATE FUNCTION millrace.published_topics(cluster text) RETURNS text[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN ARRAY(
+    SELECT DISTINCT p.topic FROM millrace.publication AS p
+    WHERE p.cluster = published_topics.cluster AND p.topic ~ '^[a-zA-Z0-9._-]+$' AND length(p.topic) <= 249
+      AND p.topic NOT IN ('.', '..'));
+END
+$$;
+
 -- The policy of the outbox looks here once for a statement, and need not call anything for each row: 'cluster topic' of what the
 -- current role may produce to by name, and of what it publishes where it may produce to all topics. The view reads as its owner,
--- past the policies of the tables, so that nothing else is looked up.
+-- past the policy of the table, so that nothing else is looked up.
 CREATE VIEW millrace.produced_topic WITH (security_barrier = true) AS
-SELECT g.cluster || ' ' || g.topic AS name
+SELECT g.cluster || ' ' || t.topic AS name
 FROM millrace.topic_grant AS g
-WHERE g.action = 'produce' AND (g.grantee::oid = 0 OR pg_has_role(g.grantee::oid, 'USAGE'))
-UNION ALL
-SELECT p.cluster || ' ' || p.topic
-FROM millrace.topic_grant AS g JOIN millrace.publication AS p ON p.cluster = g.cluster
-WHERE g.topic = '*' AND g.action = 'produce' AND (g.grantee::oid = 0 OR pg_has_role(g.grantee::oid, 'USAGE'))
-  AND pg_has_role(p.owner::oid, 'USAGE') AND p.topic ~ '^[a-zA-Z0-9._-]+$' AND length(p.topic) <= 249 AND p.topic NOT IN ('.', '..');
+CROSS JOIN LATERAL unnest(
+  CASE g.topic WHEN '*' THEN millrace.published_topics(g.cluster) ELSE ARRAY[g.topic] END) AS t (topic)
+WHERE g.action = 'produce' AND (g.grantee::oid = 0 OR pg_has_role(g.grantee::oid, 'USAGE'));
 COMMENT ON VIEW millrace.produced_topic IS 'Topics that the current role may produce to, for the policies of the outbox.';
 GRANT SELECT ON millrace.produced_topic TO PUBLIC;
 
