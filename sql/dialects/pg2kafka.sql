@@ -375,11 +375,28 @@ END
 $$;
 COMMENT ON FUNCTION pg2kafka.remove() IS 'Removes every trigger that setup() made. For the role that owns the schema.';
 
+-- Whoever may write into the outbox can say that a row is from here.
+CREATE OR REPLACE FUNCTION pg2kafka.event(value bytea) RETURNS json
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  event json;
+BEGIN
+  event := convert_from(value, 'UTF8');
+  RETURN CASE WHEN json_typeof(event) = 'object' AND (event ->> 'uuid')::uuid IS NOT NULL
+    AND (event ->> 'created_at')::timestamptz IS NOT NULL AND (event -> 'data')::jsonb IS NOT NULL THEN event END;
+EXCEPTION WHEN OTHERS THEN
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pg2kafka.event(bytea) IS 'The event that a message is; NULL: it is none.';
+
 CREATE OR REPLACE VIEW pg2kafka.outbound_event_queue WITH (security_barrier = true) AS
 SELECT o.id, (e.event ->> 'uuid')::uuid AS uuid, e.event ->> 'external_id' AS external_id, substr(o.source, 10) AS table_name,
   e.event ->> 'statement' AS statement, (e.event -> 'data')::jsonb AS data, (e.event ->> 'created_at')::timestamptz AS created_at
-FROM millrace.outbox AS o CROSS JOIN LATERAL (SELECT convert_from(o.value, 'UTF8')::json AS event) AS e
-WHERE o.source LIKE 'pg2kafka %' AND (millrace.is_admin() OR pg_has_role(o.owner::oid, 'USAGE'));
+FROM millrace.outbox AS o CROSS JOIN LATERAL (SELECT pg2kafka.event(o.value) AS event) AS e
+WHERE e.event IS NOT NULL AND o.source LIKE 'pg2kafka %' AND (millrace.is_admin() OR pg_has_role(o.owner::oid, 'USAGE'));
 COMMENT ON VIEW pg2kafka.outbound_event_queue IS 'Events of your tables that are in the outbox; one that was sent leaves it some time later.';
 COMMENT ON COLUMN pg2kafka.outbound_event_queue.id IS 'Number in the outbox.';
 COMMENT ON COLUMN pg2kafka.outbound_event_queue.uuid IS 'Of the event.';
@@ -390,7 +407,7 @@ COMMENT ON COLUMN pg2kafka.outbound_event_queue.data IS 'The row; of an UPDATE w
 COMMENT ON COLUMN pg2kafka.outbound_event_queue.created_at IS 'When it happened.';
 
 GRANT USAGE ON SCHEMA pg2kafka TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text), pg2kafka.tables(),
+GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text), pg2kafka.tables(), pg2kafka.event(bytea),
   pg2kafka.send(oid, text, text, text, json), pg2kafka.record_change(text, oid, text, text, json, json),
   pg2kafka.record_truncate(oid, text, text), pg2kafka.writer(regrole), pg2kafka.snapshot_writer(regrole),
   pg2kafka.snapshot_message(oid), pg2kafka.arguments(oid), pg2kafka.setup(regclass, text) TO PUBLIC;

@@ -100,6 +100,14 @@ describe('the session of the document', () => {
     assert.deepEqual((await bob.run(queue)).rows, [])
   })
 
+  test('a row that only says that it is an event does not hide the others', async (t) => {
+    const { alice, superuser } = await setUp(t)
+    await alice.run(`CREATE TABLE t (id int); SELECT pg2kafka.setup('t', 'id'); INSERT INTO t VALUES (1)`)
+    await alice.run(`INSERT INTO millrace.outbox_0 (cluster, topic, source, value)
+      VALUES ('default', 'topic', 'pg2kafka public.x', '\\xff'), ('default', 'topic', 'pg2kafka public.x', '{"uuid": 1}')`)
+    assert.deepEqual(await superuser.column('SELECT external_id FROM pg2kafka.outbound_event_queue'), ['1'])
+  })
+
   test('setting up twice warns and skips', async (t) => {
     const { alice, events } = await setUp(t)
     await products(alice)

@@ -146,8 +146,14 @@ describe('what an ordinary role can do to the outbox', () => {
     assert.equal(await alice.refusal(insert('headers', `'{a}'`)), 'headers-invalid 22023')
     assert.equal(await alice.refusal(insert('headers', `'{{a,b},{c,d}}'`)), 'headers-invalid 22023')
     assert.equal(await alice.refusal(insert('headers', `'[0:1]={a,b}'`)), 'headers-invalid 22023')
+    assert.equal(await alice.refusal(insert('headers', `'{a,b,millrace-id,x}'`)), 'headers-invalid 22023')
+    assert.equal(
+      await alice.refusal(insert('headers', `array_fill(''::bytea, '{20002}')`)),
+      'headers-invalid 22023',
+    )
+    assert.equal(await alice.refusal(insert('headers', `'{a,millrace-id}'`)), null)
     assert.equal(await alice.refusal(insert('headers', `'{a,b}'`)), null)
-    assert.equal(await superuser.value('SELECT count(*)::int FROM millrace.outbox'), 1)
+    assert.equal(await superuser.value('SELECT count(*)::int FROM millrace.outbox'), 2)
   })
 })
 

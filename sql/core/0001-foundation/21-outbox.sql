@@ -95,11 +95,14 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  headers_paired constant boolean := headers IS NULL OR headers = '{}'
-    OR (array_ndims(headers) = 1 AND array_lower(headers, 1) = 1 AND cardinality(headers) % 2 = 0);
+  -- as many as the daemon reads, and none with a name that is the daemon's
+  headers_fit constant boolean := headers IS NULL OR headers = '{}'
+    OR (array_ndims(headers) = 1 AND array_lower(headers, 1) = 1 AND cardinality(headers) % 2 = 0 AND cardinality(headers) <= 20000
+      AND NOT EXISTS (SELECT FROM unnest(headers) WITH ORDINALITY AS h (part, place)
+        WHERE h.place % 2 = 1 AND (h.part = 'millrace-id'::bytea OR h.part IS NULL)));
 BEGIN
   IF topic ~ '^[a-zA-Z0-9._-]+$' AND length(topic) <= 249 AND topic NOT IN ('.', '..') AND coalesce(partition, 0) >= 0
-    AND isfinite("timestamp") AND "timestamp" >= to_timestamp(0) AND headers_paired
+    AND isfinite("timestamp") AND "timestamp" >= to_timestamp(0) AND headers_fit
   THEN
     PERFORM FROM millrace.topic_grant AS g
     WHERE g.cluster = admit_message.cluster AND g.topic IN (admit_message.topic, '*') AND g.action = 'produce'
@@ -109,8 +112,9 @@ BEGIN
     END IF;
   END IF;
   PERFORM millrace.check_message(topic, partition, "timestamp");
-  IF NOT headers_paired THEN
-    PERFORM millrace.refuse('headers-invalid', 'headers are name, value, name, value, ...');
+  IF NOT headers_fit THEN
+    PERFORM millrace.refuse('headers-invalid',
+      'headers are name, value, name, value, ..., at most 10,000 of them; millrace-id is the daemon''s');
   ELSIF NOT millrace.may_produce(cluster, topic) THEN
     PERFORM millrace.refuse('topic-not-granted',
       format('topic %s is not granted to role %I for producing', topic, current_user));
