@@ -195,7 +195,10 @@ export class Producer {
       return
     }
     const known = kafkaError(error, this.#access)
-    if (known.code === 'transaction-lost') this.#events.broken(known)
+    if (known.code === 'transaction-lost') {
+      this.#events.broken(known)
+      return
+    }
     this.#failures++
     if (known.code !== 'lease-expired') this.#events.trouble(known)
     for (const queue of queues) this.#again(queue, known.code !== 'lease-expired')
@@ -287,7 +290,9 @@ export class Producer {
   #lookUpAgain(topic: string): void {
     this.learn(topic).then(
       () => this.#schedule.soon(),
-      (error) => this.#events.trouble(kafkaError(error, this.#access)),
+      (error) => {
+        if (!this.#closed) this.#events.trouble(kafkaError(error, this.#access))
+      },
     )
   }
 

@@ -2,6 +2,7 @@
 // nothing is produced it sleeps: writers see that and wake it. While something is, it looks again by itself, and nobody
 // notifies.
 
+import { setTimeout } from 'node:timers/promises'
 import { isMillraceError } from '../errors.ts'
 import { failpoint } from '../failpoint.ts'
 import type { Bell } from '../pipeline/bell.ts'
@@ -27,6 +28,9 @@ const idleTidyInterval = 10_000
 
 /** Milliseconds from one batch to the next: what is written meanwhile goes together. */
 const batchInterval = 3
+
+/** Milliseconds after which a cluster begins anew whose transaction was given up: two senders would else fence each other without end. */
+const brokenPause = 300
 
 interface Running {
   relay: ClusterRelay
@@ -165,12 +169,13 @@ export class Term {
 
   #work(running: Running, work: () => Promise<void>): void {
     running.work = work()
-      .catch((error) => {
+      .catch(async (error) => {
         if (!isMillraceError(error, 'transaction-lost')) {
           this.#failure ??= error
           return
         }
         this.#parts.log.warn({ err: error }, 'a Kafka transaction was given up; beginning anew')
+        await setTimeout(brokenPause)
         running.broken = true
       })
       .finally(() => {

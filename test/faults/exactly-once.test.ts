@@ -2,13 +2,16 @@
 // message once, and the keys in their order.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Coordinator } from '../../src/kafka/coordinator.ts'
+import { Transactions } from '../../src/kafka/transactions.ts'
+import { transactionalIdOf } from '../../src/outbound/kafka-position.ts'
 import { eventually } from '../support/eventually.ts'
 import { deliver, exactDatabase, valuesOnce } from '../support/exact.ts'
 import { promptDaemon } from '../support/flow.ts'
 import { KeyWriters } from '../support/key-writer.ts'
 import { isStopped } from '../support/process.ts'
 import { outboxStatus, promptRelay, untilSent } from '../support/sent.ts'
-import { kafkaFor, postgresFor } from '../support/servers.ts'
+import { kafkaFor, postgresFor, sharedServers } from '../support/servers.ts'
 import { adminOf, topicFor } from '../support/topic.ts'
 
 /** Nothing here is about time. */
@@ -104,6 +107,42 @@ for (const failpoint of [
     assert.deepEqual(await writers.check(t), { repeated: 0 })
   })
 }
+
+test('another program that takes the transactional id for a moment: the relay begins anew, and repeats nothing', async (t) => {
+  const db = await exactDatabase(t)
+  const topic = await topicFor(t)
+  const writers = await KeyWriters.open(db, topic)
+  const daemon = await promptDaemon(t, db, { env: promptRelay })
+  await writers.write(200)
+  await untilSent(db, patient)
+  const { rows } = await db.query('SELECT id FROM millrace.installation')
+  const id = transactionalIdOf(rows[0].id, 'default')
+  const brokers = sharedServers().brokers.split(',')
+  const access = {
+    name: 'default',
+    brokers,
+    clientId: 'intruder',
+    connectTimeout: 5000,
+    requestTimeout: 5000,
+  }
+  for (let round = 1; round <= 2; round++) {
+    const intruder = new Coordinator(
+      access,
+      id,
+      { min: 20, max: 100 },
+      { maySend: () => true, trouble: () => {} },
+    )
+    await new Transactions(id, [], intruder).begin()
+    intruder.close()
+    await writers.write(200)
+    await eventually('it begins anew', () => daemon.output().split('was given up').length > round, patient)
+    await untilSent(db, patient)
+  }
+  await writers.write(200)
+  await untilSent(db, patient)
+  assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+  assert.deepEqual(await writers.check(t), { repeated: 0 })
+})
 
 test('the broker is killed again and again: sent exactly once', async (t) => {
   const kafka = await kafkaFor(t)
