@@ -73,6 +73,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET work_mem = '32MB'
 AS $$
 DECLARE
+  me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
   segment constant smallint := (SELECT w.segment FROM millrace.outbox_writing AS w);
   -- before version 14 a range of places is looked for in the whole table
   ranges constant boolean := current_setting('server_version_num')::integer >= 140000;
@@ -92,15 +93,15 @@ BEGIN
       'WITH locked (tid, cluster, topic, partition, key, value, headers, "timestamp", source) AS MATERIALIZED (
          SELECT t.ctid, %4$s FROM ONLY %1$s AS t WHERE %2$s AND (%5$s) FOR SHARE OF t SKIP LOCKED
        ), sent AS (
-         INSERT INTO millrace.outbox_%3$s (cluster, topic, partition, key, value, headers, "timestamp", source)
-         SELECT l.cluster, l.topic, l.partition, l.key, l.value, l.headers, coalesce(l."timestamp", clock_timestamp()), l.source
+         INSERT INTO millrace.outbox_%3$s (owner, cluster, topic, partition, key, value, headers, "timestamp", source)
+         SELECT $2, l.cluster, l.topic, l.partition, l.key, l.value, l.headers, coalesce(l."timestamp", clock_timestamp()), l.source
          FROM locked AS l)
        SELECT (SELECT count(*) FROM locked),
          CASE WHEN (SELECT count(*) FROM locked) <> (SELECT count(*) FROM ONLY %1$s AS t WHERE %2$s AND (%5$s)) THEN
            ARRAY(SELECT t.ctid FROM ONLY %1$s AS t WHERE %2$s AND (%5$s)
              EXCEPT SELECT l.tid FROM locked AS l) END',
       relation::regclass, places, segment, message, coalesce(filter, 'true'))
-    INTO found_written, found_skipped USING again;
+    INTO found_written, found_skipped USING again, me;
     written := written + found_written;
     skipped := skipped || found_skipped;
   END LOOP;
