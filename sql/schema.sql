@@ -1629,6 +1629,7 @@ COMMENT ON FUNCTION millrace.await(bigint,boolean) IS 'Waits for the outcome of 
 CREATE OR REPLACE FUNCTION millrace.begin_cluster()
  RETURNS trigger
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
@@ -1640,7 +1641,6 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.begin_cluster() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.begin_consumer(cluster text, topic text, topic_pattern text, target_schema text, target_name text, options jsonb)
  RETURNS bigint

@@ -16,7 +16,7 @@ import { installTemplate } from './support/template.ts'
 
 /** The model (test/model) runs for as long as it is told. */
 const modelMs = Number(process.env.MODEL_SECONDS ?? 0) * 1000
-const wholeRunMs = 25 * 60_000 + modelMs
+const wholeRunMs = 40 * 60_000 + modelMs
 const oneTestMs = 5 * 60_000 + modelMs
 
 interface Counts {

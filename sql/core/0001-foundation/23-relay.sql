@@ -101,9 +101,9 @@ COMMENT ON TABLE millrace.outbox_dead_letter IS
   'Messages that Kafka did not take and that nothing waits for. Written by the daemon; read millrace.outbox_dead_letters.';
 
 -- Of a cluster that is new nothing is sent, and nothing that is in the outbox already is for it, also if one of its name was
--- there before.
+-- there before. An administrator who adds a cluster has no right to what the daemon writes.
 CREATE FUNCTION millrace.begin_cluster() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

@@ -23,3 +23,5 @@ $$;
 -- Functions run as whoever calls them and can do what that role can do, so calling is open to everybody; said
 -- here because ALTER DEFAULT PRIVILEGES may have taken it away.
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA millrace TO PUBLIC;
+-- It runs as the role that owns the schema, for the trigger that is here, and for no other.
+REVOKE ALL ON FUNCTION millrace.begin_cluster() FROM PUBLIC;
