@@ -1633,10 +1633,16 @@ CREATE OR REPLACE FUNCTION millrace.begin_cluster()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
-  oldest constant xid8 := pg_snapshot_xmin(pg_current_snapshot());
+  own constant xid8 := pg_current_xact_id();
+  seen constant pg_snapshot := pg_current_snapshot();
+  -- this transaction may produce, too
+  under_way constant text := (SELECT string_agg(x.xid::text, ',' ORDER BY x.xid)
+    FROM (SELECT pg_snapshot_xip(seen) AS xid UNION SELECT own WHERE own < pg_snapshot_xmax(seen)) AS x);
 BEGIN
   INSERT INTO millrace.outbox_progress (cluster, epoch, sent, ids_until)
-  SELECT NEW.name, 0, format('%1$s:%1$s:', oldest)::pg_snapshot, i.last_value FROM millrace.outbox_id AS i;
+  SELECT NEW.name, 0, format('%s:%s:%s', least(pg_snapshot_xmin(seen), own), pg_snapshot_xmax(seen), under_way)::pg_snapshot,
+    i.last_value
+  FROM millrace.outbox_id AS i;
   RETURN NULL;
 END
 $function$

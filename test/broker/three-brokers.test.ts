@@ -118,7 +118,14 @@ test('a partition without a leader waits, visibly; the others flow', async (t) =
   const retrying = await untilState(db, topic, 'retrying', { deadline: 60_000 })
   assert.match(retrying.error_code ?? '', /^(leader-missing|kafka-unreachable)$/)
   const late = await produceWithJava(t, topic, 10, { partition: 2, codecs: ['none'], brokers })
-  await untilRows(db, `SELECT array_agg(value ORDER BY value) FROM received WHERE value <> 'early'`, [[late]])
+  await untilRows(
+    db,
+    `SELECT array_agg(value ORDER BY value) FROM received WHERE value <> 'early'`,
+    [[late]],
+    {
+      deadline: 60_000,
+    },
+  )
   await eventually('it says which partition waits', async () => {
     const { error_code: code, error_message: message } = await consumerOf(db, topic)
     return code === 'leader-missing' && message?.includes('partition 1')
