@@ -158,7 +158,12 @@ export async function untilPassed(
 }
 
 /** Waits until the query's rows are these. */
-export async function untilRows(db: Database, sql: string, expected: unknown[][]): Promise<void> {
+export async function untilRows(
+  db: Database,
+  sql: string,
+  expected: unknown[][],
+  options: { deadline?: number } = {},
+): Promise<void> {
   let found: unknown[][] = []
   const there = async () => {
     const client = await db.query(sql)
@@ -170,7 +175,7 @@ export async function untilRows(db: Database, sql: string, expected: unknown[][]
       return false
     }
   }
-  await eventually(`rows of ${sql}`, there).catch(() => assert.deepEqual(found, expected))
+  await eventually(`rows of ${sql}`, there, options).catch(() => assert.deepEqual(found, expected))
 }
 
 export type ConsumeOptions = Record<string, string | number | bigint | boolean | string[] | object | null>
