@@ -4,12 +4,12 @@ import { setTimeout } from 'node:timers/promises'
 import { MillraceError, reasonOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
+import { DefersCode } from '../postgres/owner-code.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import { connectionCodes } from './delivery.ts'
 import { TargetChanged } from './loader.ts'
 import { type OwnedRequest, RequestLost } from './owned-request.ts'
 import { Damaged } from './salvage.ts'
-import { DefersCode } from './staging.ts'
 import { verdictOn } from './verdict.ts'
 
 export interface Patience {

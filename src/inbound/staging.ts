@@ -1,13 +1,12 @@
 // The part of a staged load that lives in a session: temporary tables of the daemon's, and functions that belong to
-// the consumer's owner and run as that role. Whatever the owner's code left behind in the session is undone in the
-// same script, before anything else runs there as the daemon; its functions are compared with how they were made,
-// because code that ran in this session could have altered them (no other session can reach them).
+// the consumer's owner and run as that role. No other session can reach them.
 
 import { failpoint } from '../failpoint.ts'
 import type { ExplodedFormat } from '../formats/explode.ts'
 import type { Segment } from '../formats/format.ts'
 import { messageClauses } from '../pipeline/error-policy.ts'
 import { identifier, literal } from '../postgres/literal.ts'
+import { callOwnersCode, giveUpTampered } from '../postgres/owner-code.ts'
 import type { Session } from '../postgres/session.ts'
 import { createFunction, loadBodies, stageColumns } from './load-statement.ts'
 import type { StagePlan } from './relation-plan.ts'
@@ -18,12 +17,6 @@ export interface FailedMessage {
   sqlstate: string
   reason: string
 }
-
-/** Something in this session is not as it was made: the session is not used any more. */
-export class SessionTampered extends Error {}
-
-/** A trigger of the user's would have waited for COMMIT, where before version 18 it runs as the daemon. */
-export class DefersCode extends Error {}
 
 export class Staging {
   readonly #session: Session
@@ -134,25 +127,14 @@ export class Staging {
   async #inspect(): Promise<void> {
     const [found] = await this.#session.script<{ objects: string | null }>(inspect(this.#plan))
     if (found?.objects === this.#objects) return
-    const tampered = new SessionTampered('what the staged load is made of was altered')
-    this.#session.discard(tampered)
-    throw tampered
+    giveUpTampered(this.#session, 'what the staged load is made of')
   }
 
-  /** Calls the owner's code, and undoes whatever it may have left in the session. @returns the statement's rows */
+  /** Calls the owner's code. @returns the statement's rows */
   async #call<Row extends Record<string, unknown>>(statement: string): Promise<Row[]> {
-    const session = this.#session
     await this.#inspect()
     failpoint('inbound.before-owner')
-    const results = await session.scripts(
-      `${statement};
-       CLOSE ALL;
-       ${session.resetScript};
-       SELECT message FROM millrace.deferred_code(${this.#plan.ownerOid}::oid)`,
-    )
-    const [left] = results.at(-1) as { message: string }[]
-    if (left) throw new DefersCode(left.message)
-    return results[0] as Row[]
+    return callOwnersCode<Row>(this.#session, this.#plan.ownerOid, statement)
   }
 }
 

@@ -2,10 +2,10 @@
 // own any more, or with a failure for a person to see.
 
 import { MillraceError } from '../errors.ts'
+import { DefersCode } from '../postgres/owner-code.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { RejectedMessage } from './batch.ts'
 import { PositionLost, TargetChanged } from './loader.ts'
-import { DefersCode } from './staging.ts'
 
 /** Stands in the database, and stops the consumer until it is begun again. */
 export interface Failure {

@@ -4,6 +4,7 @@
 import { MillraceError } from '../errors.ts'
 import { failpoint } from '../failpoint.ts'
 import { literal } from '../postgres/literal.ts'
+import { DefersCode } from '../postgres/owner-code.ts'
 import type { Session } from '../postgres/session.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
@@ -11,7 +12,6 @@ import {
   type Asked,
   callWriter,
   checkWriter,
-  DefersCode,
   inspect,
   type Owner,
   prepareWriter,

@@ -1,18 +1,9 @@
 // A snapshot's writer is code of a table's owner, whatever the function is that was named: so it is called in a function of
-// that owner's, SECURITY DEFINER, in the session's own temporary schema, where nobody else can alter it. What the owner's code
-// leaves behind in the session is undone in the same script, before anything else runs there as the daemon.
-//
-// Why SET ROLE would not do: https://www.postgresql.org/docs/current/sql-set-role.html (code can RESET ROLE; within a
-// SECURITY DEFINER function it cannot).
+// that owner's, where nobody else can alter it.
 
 import { identifier, literal } from '../postgres/literal.ts'
+import { callOwnersCode, giveUpTampered } from '../postgres/owner-code.ts'
 import type { Session } from '../postgres/session.ts'
-
-/** Something in this session is not as it was made: the session is not used any more. */
-export class SessionTampered extends Error {}
-
-/** Something of the owner's would have run at COMMIT, as the daemon. */
-export class DefersCode extends Error {}
 
 /** The writer did not answer as a writer does. */
 export class WriterAnswer extends Error {}
@@ -94,9 +85,7 @@ export function checkWriter(
 ): void {
   const made = session.keepsakes.get(nameFor(owner))
   if (typeof made === 'string' && found?.version === made) return
-  const tampered = new SessionTampered('what the snapshot is made of was altered')
-  session.discard(tampered)
-  throw tampered
+  giveUpTampered(session, 'what the snapshot is made of')
 }
 
 /**
@@ -105,19 +94,15 @@ export function checkWriter(
  */
 export async function callWriter(session: Session, owner: Owner, asked: Asked): Promise<Written> {
   const { relation, writer, firstBlock, endBlock, again } = asked
-  const results = await session.scripts(
+  const [answer] = await callOwnersCode<Answer>(
+    session,
+    owner.oid,
     `SELECT w.written::text AS written,
             CASE WHEN pg_catalog.cardinality(w.skipped) <= ${mostSkipped} THEN w.skipped::text END AS skipped,
             extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp())::float8 * 1000 AS took
        FROM ${wrapperOf(owner)}(${literal(writer)}::text, ${relation}::oid, ${firstBlock}::bigint, ${endBlock}::bigint,
-                      ${literal(again)}::tid[]) AS w LIMIT 1;
-     CLOSE ALL;
-     ${session.resetScript};
-     SELECT message FROM millrace.deferred_code(${owner.oid}::oid)`,
+                      ${literal(again)}::tid[]) AS w LIMIT 1`,
   )
-  const [left] = results.at(-1) as { message: string }[]
-  if (left) throw new DefersCode(left.message)
-  const [answer] = results[0] as Answer[]
   const { written = null, skipped = null, took = 0 } = answer ?? {}
   if (written === null || skipped === null || written.startsWith('-'))
     throw new WriterAnswer('the writer did not return how many rows it wrote, and which it skipped')
