@@ -1,14 +1,9 @@
 // Snapshots are written by the daemon; here somebody looks how far they are, or watches until they are done.
 
 import { MillraceError } from '../errors.ts'
+import { isDaemonConnected } from '../postgres/daemon-presence.ts'
 import { checkSchema } from '../postgres/schema.ts'
-import {
-  followSnapshots,
-  isDaemonConnected,
-  isOpen,
-  readSnapshots,
-  type SnapshotStatus,
-} from '../postgres/snapshot.ts'
+import { followSnapshots, isOpen, readSnapshots, type SnapshotStatus } from '../postgres/snapshot.ts'
 import { parseOptions } from './command.ts'
 import { commands } from './commands.ts'
 import { print, withDatabase } from './database-command.ts'

@@ -1,9 +1,9 @@
 // Requests are asked for and followed over one connection, by whoever has the rights for it: what SQL refuses keeps its
 // code. Counts and numbers stay text, as the server wrote them: they may be past 2^53.
 
-import { setTimeout } from 'node:timers/promises'
 import type pg from 'pg'
 import { isErrorCode, isMillraceError, MillraceError } from '../errors.ts'
+import { isDaemonConnected, lookUntilOver, noDaemon } from './daemon-presence.ts'
 import { checkSchema } from './schema.ts'
 
 export interface FailureReason {
@@ -38,12 +38,6 @@ export interface ReplayChoice {
   where: string | null
 }
 
-/** Milliseconds between two looks. */
-const interval = 200
-
-/** Milliseconds without any daemon after which nobody waits on: a restart takes less. */
-const patience = 20_000
-
 /**
  * Does it with the search path of the role, as psql would.
  * @throws MillraceError no-daemon, what SQL refuses, and schema-missing
@@ -51,10 +45,7 @@ const patience = 20_000
 export async function asking<T>(client: pg.ClientBase, work: () => Promise<T>): Promise<T> {
   try {
     await checkSchema(client)
-    const { rows } = await client.query<{ connected: boolean }>(
-      'SELECT millrace.daemon_connected() AS connected',
-    )
-    if (!rows[0]?.connected) throw noDaemon('nothing was asked for')
+    if (!(await isDaemonConnected(client))) throw noDaemon('nothing was asked for')
     await client.query('RESET search_path')
     return await work()
   } catch (error) {
@@ -109,18 +100,14 @@ export async function follow(
   id: string,
   show: (progress: RequestProgress) => void,
 ): Promise<RequestProgress> {
-  let seen = performance.now()
-  for (;;) {
-    const progress = await readRequest(client, id)
+  let progress: RequestProgress | undefined
+  const look = async () => {
+    progress = await readRequest(client, id)
     show(progress)
-    if (progress.state === 'done' || progress.state === 'failed') return progress
-    const { rows } = await client.query<{ connected: boolean }>(
-      'SELECT millrace.daemon_connected() AS connected',
-    )
-    if (rows[0]?.connected) seen = performance.now()
-    if (performance.now() - seen > patience) throw noDaemon(`request ${id} waits for one`)
-    await setTimeout(interval)
+    return progress.state === 'done' || progress.state === 'failed'
   }
+  await lookUntilOver(client, look, `request ${id} waits for one`)
+  return progress as RequestProgress
 }
 
 async function readRequest(client: pg.ClientBase, id: string): Promise<RequestProgress> {
@@ -133,8 +120,4 @@ async function readRequest(client: pg.ClientBase, id: string): Promise<RequestPr
   const [progress] = rows
   if (!progress) throw new MillraceError('request-failed', { reason: `request ${id} is gone` })
   return progress
-}
-
-function noDaemon(reason: string): MillraceError {
-  return new MillraceError('no-daemon', { reason: `no daemon is connected to this database; ${reason}` })
 }

@@ -1,8 +1,7 @@
 // How far snapshots are, for whoever may see them. Numbers stay text, as the server wrote them: they may be past 2^53.
 
-import { setTimeout } from 'node:timers/promises'
 import type pg from 'pg'
-import { MillraceError } from '../errors.ts'
+import { lookUntilOver } from './daemon-presence.ts'
 
 export interface SnapshotStatus {
   id: string
@@ -15,12 +14,6 @@ export interface SnapshotStatus {
   errorCode: string | null
   errorMessage: string | null
 }
-
-/** Milliseconds between two looks. */
-const interval = 200
-
-/** Milliseconds without any daemon after which nobody waits on: a restart takes less. */
-const patience = 20_000
 
 export function isOpen({ state }: SnapshotStatus): boolean {
   return state !== 'done' && state !== 'ended'
@@ -44,26 +37,18 @@ export async function followSnapshots(
   show: (snapshots: SnapshotStatus[]) => void,
 ): Promise<SnapshotStatus[]> {
   let followed = (await readSnapshots(client, ids)).filter((one) => ids !== null || isOpen(one))
-  let seen = performance.now()
-  for (;;) {
+  let looked = false
+  const look = async () => {
+    // the first look decided which ones
+    if (looked)
+      followed = await readSnapshots(
+        client,
+        followed.map(({ id }) => id),
+      )
+    looked = true
     show(followed)
-    if (!followed.some(isOpen)) return followed
-    if (await isDaemonConnected(client)) seen = performance.now()
-    if (performance.now() - seen > patience)
-      throw new MillraceError('no-daemon', {
-        reason: 'no daemon is connected to this database; snapshots wait for one',
-      })
-    await setTimeout(interval)
-    followed = await readSnapshots(
-      client,
-      followed.map(({ id }) => id),
-    )
+    return !followed.some(isOpen)
   }
-}
-
-export async function isDaemonConnected(client: pg.ClientBase): Promise<boolean> {
-  const { rows } = await client.query<{ connected: boolean }>(
-    'SELECT millrace.daemon_connected() AS connected',
-  )
-  return rows[0]?.connected ?? false
+  await lookUntilOver(client, look, 'snapshots wait for one')
+  return followed
 }
