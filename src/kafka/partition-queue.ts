@@ -10,8 +10,6 @@ export interface Pending {
   batch: BatchWriter
   /** From its first sending on. */
   sender: Sender | null
-  /** How often it was sent. */
-  sendings: number
   /** It may have been written: nobody answered, or the answer leaves that open. */
   uncertain: boolean
 }
@@ -109,7 +107,6 @@ export class PartitionQueue {
       pending.sender = { ...this.#identity, sequence: this.#nextSequence }
       this.#nextSequence = (this.#nextSequence + pending.batch.count) % sequences
     }
-    pending.sendings++
     return pending.sender
   }
 
@@ -128,8 +125,11 @@ export class PartitionQueue {
     this.notBefore = notBefore
     if (!this.underWay) return
     this.underWay.uncertain ||= written
-    if (!this.underWay.uncertain) this.takeBack()
-    else this.#closed.unshift(this.underWay)
+    if (!this.underWay.uncertain) {
+      this.takeBack()
+      return
+    }
+    this.#closed.unshift(this.underWay)
     this.underWay = null
   }
 
@@ -148,10 +148,7 @@ export class PartitionQueue {
 
   /** It was refused when it was first sent, so its number is free, and it is the next one again. */
   takeBack(): void {
-    const { batch, sender } = this.underWay as Pending
-    this.underWay = null
-    if (sender) this.#nextSequence = sender.sequence
-    this.#closed.unshift(unsent(batch))
+    this.#closed.unshift(unsent(this.#free()))
   }
 
   /**
@@ -159,9 +156,7 @@ export class PartitionQueue {
    * @returns bytes that are there less than before
    */
   split(): number {
-    const { batch, sender } = this.underWay as Pending
-    this.underWay = null
-    if (sender) this.#nextSequence = sender.sequence
+    const batch = this.#free()
     if (batch.count < 2) return batch.size
     const middle = batch.count >> 1
     const first = part(batch, 0, middle)
@@ -200,6 +195,14 @@ export class PartitionQueue {
     return all.map(({ batch }) => batch)
   }
 
+  /** Ends what is under way, and its number is the next one's. */
+  #free(): BatchWriter {
+    const { batch, sender } = this.underWay as Pending
+    this.underWay = null
+    if (sender) this.#nextSequence = sender.sequence
+    return batch
+  }
+
   #close(): void {
     if (this.#open) this.#closed.push(unsent(this.#open))
     this.#open = null
@@ -207,7 +210,7 @@ export class PartitionQueue {
 }
 
 function unsent(batch: BatchWriter): Pending {
-  return { batch, sender: null, sendings: 0, uncertain: false }
+  return { batch, sender: null, uncertain: false }
 }
 
 function part(batch: BatchWriter, from: number, to: number): BatchWriter {

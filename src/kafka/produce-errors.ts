@@ -73,10 +73,10 @@ export function produceReason(errorCode: number, message: string | null): string
 
 /**
  * Whether what was refused may be part of the transaction although it must not be, or nothing more can be part of it.
- * @param sendings how often it was sent
+ * @param uncertain whether an earlier sending may have been written
  */
-export function breaksTransaction(verdict: ProduceVerdict, sendings: number): boolean {
-  return verdict === 'sender' || ((verdict === 'message' || verdict === 'topic') && sendings > 1)
+export function breaksTransaction(verdict: ProduceVerdict, uncertain: boolean): boolean {
+  return verdict === 'sender' || ((verdict === 'message' || verdict === 'topic') && uncertain)
 }
 
 /** @returns ms  @param failures in a row, over all partitions */

@@ -207,7 +207,7 @@ export class Producer {
   #settle(queue: PartitionQueue, pending: Pending, { errorCode, message }: ProduceOutcome): void {
     const { batch } = pending
     const verdict = produceVerdict(errorCode)
-    if (this.#transactions && breaksTransaction(verdict, pending.sendings)) {
+    if (this.#transactions && breaksTransaction(verdict, pending.uncertain)) {
       const facts = { cluster: this.#access.name, reason: produceReason(errorCode, message) }
       this.#events.broken(new MillraceError('transaction-lost', facts))
       return
