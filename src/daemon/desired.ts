@@ -13,7 +13,7 @@ export interface DesiredState {
   brokers: Map<string, string[]>
   /** How what is sent is delivered, by cluster with brokers. */
   deliveries: Map<string, Delivery>
-  /** Clusters for which messages that are refused become dead letters. */
+  /** Those of them whose messages become dead letters where they are refused. */
   burying: Set<string>
   /** What the columns of each consumer's relation are, by consumer; none where there is no relation. */
   shapes: Map<string, string>
@@ -37,8 +37,7 @@ export interface RestingConsumer {
 export async function readDesiredState(runner: QueryRunner): Promise<DesiredState> {
   const consumers = await runner.query<ConsumerSpec & Record<string, unknown>>(consumersQuery)
   const patterns = await runner.query<TopicPattern & Record<string, unknown>>(patternsQuery)
-  const brokers = await runner.query<{ cluster: string; hosts: string[]; delivery: Delivery }>(brokersQuery)
-  const burying = await runner.query<{ name: string }>(buryingQuery)
+  const brokers = await runner.query<BrokersRow & Record<string, unknown>>(brokersQuery)
   const watched = await runner.query<{ cluster: string; topic: string }>(watchedQuery)
   const resting = await runner.query<RestingConsumer & Record<string, unknown>>(restingQuery)
   const shapes = await runner.query<{ id: string; shape: string }>(shapesQuery)
@@ -47,7 +46,7 @@ export async function readDesiredState(runner: QueryRunner): Promise<DesiredStat
     patterns,
     brokers: new Map(brokers.map(({ cluster, hosts }) => [cluster, hosts])),
     deliveries: new Map(brokers.map(({ cluster, delivery }) => [cluster, delivery])),
-    burying: new Set(burying.map(({ name }) => name)),
+    burying: new Set(brokers.flatMap(({ cluster, buries }) => (buries ? [cluster] : []))),
     shapes: new Map(shapes.map(({ id, shape }) => [id, shape])),
     watched,
     resting,
@@ -88,11 +87,17 @@ const shapesQuery = `
    GROUP BY c.id`
 
 const brokersQuery = `
-  SELECT b.cluster, pg_catalog.array_agg(b.host ORDER BY b.host) AS hosts, c.delivery
+  SELECT b.cluster, pg_catalog.array_agg(b.host ORDER BY b.host) AS hosts, c.delivery,
+         c.on_refused = 'dead_letter' AS buries
     FROM millrace.broker AS b JOIN millrace.cluster AS c ON c.name = b.cluster
-   GROUP BY b.cluster, c.delivery`
+   GROUP BY c.name, b.cluster`
 
-const buryingQuery = "SELECT name FROM millrace.cluster WHERE on_refused = 'dead_letter'"
+interface BrokersRow {
+  cluster: string
+  hosts: string[]
+  delivery: Delivery
+  buries: boolean
+}
 
 /**
  * Who reads says every ten seconds what it sees. Of a consumer that stopped, failed or waits for PostgreSQL nobody says it,

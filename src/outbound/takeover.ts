@@ -1,6 +1,7 @@
 // A cluster is taken over from whoever sent before. Exactly once, and where the former one sent so, Kafka knows how far it
 // came: that is asked until there is an answer, and nothing is sent before.
 
+import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import type { Producer } from '../kafka/producer.ts'
 import type { Backoff } from '../pipeline/backoff.ts'
@@ -41,9 +42,7 @@ export class Takeover {
         if (this.#stopping) break
         if (!isOfKafka(error)) throw error
         onTrouble(error)
-        const pause = Promise.withResolvers<void>()
-        setTimeout(pause.resolve, backoff.next())
-        await Promise.race([pause.promise, this.#stopped.promise])
+        await Promise.race([setTimeout(backoff.next()), this.#stopped.promise])
       }
     }
     return false

@@ -1,5 +1,6 @@
 // A topic is looked up before anything is sent to it, and asked about until there is an answer.
 
+import { setTimeout } from 'node:timers/promises'
 import type { MillraceError } from '../errors.ts'
 import type { Backoff } from '../pipeline/backoff.ts'
 
@@ -48,9 +49,7 @@ export class TopicInquiry {
         return
       } catch (error) {
         this.#onError(error as MillraceError)
-        const pause = Promise.withResolvers<void>()
-        setTimeout(pause.resolve, this.#backoff.next())
-        await pause.promise
+        await setTimeout(this.#backoff.next())
       }
     }
   }
