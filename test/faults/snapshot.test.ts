@@ -2,7 +2,8 @@
 // replays the topic has the table, no older row follows a newer one, and nothing is missing.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { databaseFor } from '../support/database.ts'
+import type pg from 'pg'
+import { type Database, databaseFor } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { addBroker, promptDaemon } from '../support/flow.ts'
 import { randomSeed } from '../support/random.ts'
@@ -56,10 +57,7 @@ for (const { what, partitioned, sql, replay } of ways) {
     table.start(3, seed)
     await table.untilWritten(20)
     await db.query(sql(topic))
-    const holder = await db.client()
-    await holder.query(
-      'BEGIN; SELECT FROM items WHERE id % 5 = 1 AND id < 2000 FOR UPDATE; DELETE FROM items WHERE id % 5 = 1 AND id < 500',
-    )
+    const holder = await holdRows(db)
     for (const [index, failpoint] of failpoints.entries()) {
       const victim = await promptDaemon(t, db, {
         env: { ...promptRelay, MILLRACE_FAILPOINTS: `${failpoint}=crash@${index + 1}` },
@@ -88,6 +86,18 @@ for (const { what, partitioned, sql, replay } of ways) {
     for (const survivor of survivors) assert.deepEqual(await survivor.stop(), { code: 0, signal: null })
     await table.check(t, topic, replay)
   })
+}
+
+/** @returns who has locked and deleted some rows, and has not committed */
+async function holdRows(db: Database): Promise<pg.Client> {
+  const holder = await db.client()
+  const hold = `BEGIN; SELECT FROM items WHERE id % 5 = 1 AND id < 2000 FOR UPDATE; DELETE FROM items WHERE id % 5 = 1 AND id < 500`
+  await eventually('no writer moves one of them to another partition meanwhile', async () => {
+    await holder.query('ROLLBACK')
+    await holder.query(hold)
+    return true
+  })
+  return holder
 }
 
 const partitionsByHash = `PARTITION BY HASH (sku);
