@@ -47,6 +47,8 @@ async function main(): Promise<Counts> {
   const files = asked.length > 0 ? asked.flatMap(testFiles) : testFiles('test')
   // Somebody who works on one file wants its result now.
   const failedChecks = asked.length > 0 ? 0 : await runChecks()
+  // A test file, and each daemon that it starts, is a process that would translate all of the sources again.
+  process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules', '.cache', 'compiled')
   const stack = files.some((file) => needsServers(file))
     ? await shutdown.unlessRequested(startStack(servers))
     : undefined

@@ -49,21 +49,7 @@ test('F18 kill -9 at each step, one after the other: sent exactly once', async (
   const writers = await KeyWriters.open(db, topic)
   for (const failpoint of failpoints) {
     const atBeginning = failpoint === 'outbound.after-fencing' || failpoint === 'outbound.after-resuming'
-    for (const passage of atBeginning ? [1, 1] : [1, 4]) {
-      await writers.write(400)
-      const victim = await promptDaemon(t, db, {
-        env: {
-          ...promptRelay,
-          MILLRACE_OUTBOUND_BATCH_SIZE: '1kB',
-          MILLRACE_FAILPOINTS: `${failpoint}=crash@${passage}`,
-        },
-      })
-      let running = true
-      void victim.exited.then(() => (running = false))
-      // a later passage takes more batches
-      while (running) await writers.write(20)
-      assert.deepEqual(await victim.exited, { code: null, signal: 'SIGKILL' }, failpoint)
-    }
+    for (const passage of atBeginning ? [1, 1] : [1, 4]) await writers.writeUntilKilled(t, failpoint, passage)
   }
   const survivor = await promptDaemon(t, db, { env: promptRelay })
   await untilSent(db, patient)

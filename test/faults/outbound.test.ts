@@ -24,21 +24,7 @@ for (const failpoint of [
     const topic = await topicFor(t)
     const writers = await KeyWriters.open(db, topic)
     const repeats = failpoint === 'outbound.after-acknowledged' || failpoint === 'outbound.before-record'
-    for (const passage of [1, 5]) {
-      await writers.write(400)
-      const victim = await promptDaemon(t, db, {
-        env: {
-          ...promptRelay,
-          MILLRACE_OUTBOUND_BATCH_SIZE: '1kB',
-          MILLRACE_FAILPOINTS: `${failpoint}=crash@${passage}`,
-        },
-      })
-      let running = true
-      void victim.exited.then(() => (running = false))
-      // a later passage takes more batches
-      while (running) await writers.write(20)
-      assert.deepEqual(await victim.exited, { code: null, signal: 'SIGKILL' })
-    }
+    for (const passage of [1, 5]) await writers.writeUntilKilled(t, failpoint, passage)
     const survivor = await promptDaemon(t, db, { env: promptRelay })
     await untilSent(db)
     assert.deepEqual(await survivor.stop(), { code: 0, signal: null })

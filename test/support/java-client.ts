@@ -1,7 +1,11 @@
-// Kafka's own Java client, in a process of its own, run from its source with the jars of the stack's Kafka.
-import { spawn } from 'node:child_process'
+// Kafka's own Java client, in a process of its own, with the jars of the stack's Kafka.
+import { execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { guardGone, guardProcess } from '../../stack/guard.ts'
 import { javaFolder, kafkaClassPath } from '../../stack/kafka-jars.ts'
 import { afterwards, type Cleanup } from './cleanup.ts'
@@ -9,6 +13,7 @@ import { eventually } from './eventually.ts'
 import { sharedServers } from './servers.ts'
 
 const source = fileURLToPath(new URL('JavaClient.java', import.meta.url))
+const cache = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url))
 
 export interface JavaClient {
   /** What it has written so far. */
@@ -19,10 +24,34 @@ export interface JavaClient {
   exited: Promise<number | null>
 }
 
+/** @returns the folder of its classes: compiled once for all tests, because that takes longer than what they ask for */
+async function compiled(): Promise<string> {
+  const digest = createHash('sha256')
+    .update(await readFile(source))
+    .digest('hex')
+    .slice(0, 8)
+  const classes = join(cache, `java-client-${digest}`)
+  if (existsSync(classes)) return classes
+  await mkdir(cache, { recursive: true })
+  const fresh = await mkdtemp(join(cache, 'compiling-'))
+  try {
+    const compiler = join(javaFolder(), 'javac')
+    await promisify(execFile)(compiler, ['-d', fresh, '-cp', await kafkaClassPath(), source])
+    // another test may have been quicker
+    await rename(fresh, classes).catch((error) => {
+      if (!existsSync(classes)) throw error
+    })
+  } finally {
+    await rm(fresh, { recursive: true, force: true })
+  }
+  return classes
+}
+
 async function run(t: Cleanup, args: string[]): Promise<JavaClient> {
   const child = spawn(join(javaFolder(), 'java'), [
     ...['-Xmx128m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'],
-    ...['-Dorg.slf4j.simpleLogger.defaultLogLevel=error', '-cp', await kafkaClassPath(), source, ...args],
+    '-Dorg.slf4j.simpleLogger.defaultLogLevel=error',
+    ...['-cp', `${await kafkaClassPath()}:${await compiled()}`, 'JavaClient', ...args],
   ])
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (output += text))

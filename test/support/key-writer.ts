@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import type { Cleanup } from './cleanup.ts'
 import type { Database } from './database.ts'
+import { promptDaemon } from './flow.ts'
 import type { ReadRecord } from './java-client.ts'
-import { distinct } from './sent.ts'
+import { distinct, promptRelay } from './sent.ts'
 
 export class KeyWriters {
   readonly #db: Database
@@ -42,6 +43,23 @@ export class KeyWriters {
 
   async count(): Promise<number> {
     return (await this.#db.query('SELECT count(*)::int AS count FROM written')).rows[0].count
+  }
+
+  /** Messages, and a daemon that is killed at the failpoint when it passes there for the nth time. */
+  async writeUntilKilled(t: Cleanup, failpoint: string, passage: number): Promise<void> {
+    await this.write(400)
+    const victim = await promptDaemon(t, this.#db, {
+      env: {
+        ...promptRelay,
+        MILLRACE_OUTBOUND_BATCH_SIZE: '1kB',
+        MILLRACE_FAILPOINTS: `${failpoint}=crash@${passage}`,
+      },
+    })
+    let running = true
+    void victim.exited.then(() => (running = false))
+    // a later passage takes more batches
+    while (running) await this.write(20)
+    assert.deepEqual(await victim.exited, { code: null, signal: 'SIGKILL' }, failpoint)
   }
 
   /** Each row of the table is a message, and each message a row; a key's messages are in its order. */
