@@ -1,8 +1,8 @@
 // Desired state: what SQL wants to flow now. The daemon compares it with what runs; nothing else starts a pipeline.
 
 import { type ConsumerSpec, consumerColumns } from '../inbound/consumer.ts'
-import type { QueryRunner } from '../inbound/target.ts'
 import type { Delivery } from '../outbound/delivery.ts'
+import type { Session } from '../postgres/session.ts'
 import type { TopicPattern } from './topic-patterns.ts'
 
 export interface DesiredState {
@@ -18,7 +18,7 @@ export interface DesiredState {
   /** What the columns of each consumer's relation are, by consumer; none where there is no relation. */
   shapes: Map<string, string>
   /** Topics to look at: somebody asked about them, or what is reported of a consumer's topic is old. */
-  watched: { cluster: string; topic: string }[]
+  watched: WatchedRow[]
   /** Nothing runs for them. */
   resting: RestingConsumer[]
 }
@@ -34,13 +34,11 @@ export interface RestingConsumer {
   code: string | null
 }
 
-export async function readDesiredState(runner: QueryRunner): Promise<DesiredState> {
-  const consumers = await runner.query<ConsumerSpec & Record<string, unknown>>(consumersQuery)
-  const patterns = await runner.query<TopicPattern & Record<string, unknown>>(patternsQuery)
-  const brokers = await runner.query<BrokersRow & Record<string, unknown>>(brokersQuery)
-  const watched = await runner.query<{ cluster: string; topic: string }>(watchedQuery)
-  const resting = await runner.query<RestingConsumer & Record<string, unknown>>(restingQuery)
-  const shapes = await runner.query<{ id: string; shape: string }>(shapesQuery)
+export async function readDesiredState(session: Session): Promise<DesiredState> {
+  // one round trip: a daemon that has nothing to do does little else
+  const [consumers, patterns, brokers, watched, resting, shapes] = (await session.scripts(
+    [consumersQuery, patternsQuery, brokersQuery, watchedQuery, restingQuery, shapesQuery].join(';'),
+  )) as unknown as [ConsumerSpec[], TopicPattern[], BrokersRow[], WatchedRow[], RestingConsumer[], ShapeRow[]]
   return {
     consumers,
     patterns,
@@ -91,6 +89,16 @@ const brokersQuery = `
          c.on_refused = 'dead_letter' AS buries
     FROM millrace.broker AS b JOIN millrace.cluster AS c ON c.name = b.cluster
    GROUP BY c.name, b.cluster`
+
+interface ShapeRow {
+  id: string
+  shape: string
+}
+
+interface WatchedRow {
+  cluster: string
+  topic: string
+}
 
 interface BrokersRow {
   cluster: string
