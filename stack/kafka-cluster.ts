@@ -62,7 +62,7 @@ async function newNode({ settings, heap = 160 }: KafkaClusterOptions): Promise<S
   const folder = await temporaryFolder('kafka')
   try {
     const security = await prepareSecurity([], folder, java)
-    const small = { heap, collector: '-XX:+UseSerialGC', ...(settings && { settings }) }
+    const small = { heap, brief: true, ...(settings && { settings }) }
     return new Server({ ...small, port: await freePort() }, folder, security, join(java, 'java'), classPath)
   } catch (error) {
     await removeFolder(folder)

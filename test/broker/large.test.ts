@@ -18,7 +18,7 @@ import { produce, topicFor } from '../support/topic.ts'
 let kafka: KafkaServer
 before(async () => {
   const settings = { 'message.max.bytes': '80000000', 'replica.fetch.max.bytes': '80000000' }
-  kafka = await startKafka({ settings, heap: 700 })
+  kafka = await startKafka({ brief: true, settings, heap: 700 })
 })
 after(() => kafka?.remove())
 

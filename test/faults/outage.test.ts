@@ -11,7 +11,7 @@ import { produce, topicFor } from '../support/topic.ts'
 
 let kafka: KafkaServer
 before(async () => {
-  kafka = await startKafka()
+  kafka = await startKafka({ brief: true })
 })
 after(() => kafka?.remove())
 

@@ -13,7 +13,7 @@ import { produce, topicFor } from '../support/topic.ts'
 // it takes seconds to start, so those who kill it share it
 let ownKafka: KafkaServer
 before(async () => {
-  ownKafka = await startKafka()
+  ownKafka = await startKafka({ brief: true })
 })
 after(() => ownKafka?.remove())
 

@@ -46,7 +46,7 @@ export class World {
     const [postgres, kafka] = await Promise.all([
       // what is not waited for is lost for longer
       postgresFor(t, { settings: { fsync: 'off', wal_writer_delay: '500ms', max_connections: '100' } }),
-      kafkaFor(t, { heap: 384, collector: '-XX:+UseSerialGC' }),
+      kafkaFor(t, { heap: 384 }),
     ])
     const roles = await plainRoles(t, { postgres, brokers: kafka.brokers })
     const world = new World(t, postgres, kafka, roles)

@@ -33,7 +33,7 @@ export async function postgresFor(t: Cleanup, options?: PostgresOptions): Promis
 
 /** A Kafka of the test's own, removed after it. */
 export async function kafkaFor(t: Cleanup, options?: KafkaOptions): Promise<KafkaServer> {
-  const server = await startKafka(options)
+  const server = await startKafka({ brief: true, ...options })
   afterwards(t, () => server.remove())
   return server
 }
