@@ -95,7 +95,7 @@ export abstract class LineEncoder implements Encoder {
   /**
    * Where the content of a message ends whose last byte, newline apart, is a carriage return or a backslash.
    * @param stop after that byte
-   * @returns -1 for a backslash that would escape the newline
+   * @returns -1 from `fault` for a backslash that would escape the newline
    */
   protected abstract contentEnd(bytes: Buffer, start: number, stop: number): number
 
@@ -148,7 +148,7 @@ export abstract class LineEncoder implements Encoder {
 
   #refuse(tag: number): void {
     this.#examine()
-    this.bad ??= { tag, ...trailingBackslash }
+    this.bad ??= { tag, ...this.#fault }
   }
 
   #extendRun(): void {

@@ -12,6 +12,7 @@ import { backslash, carriageReturn, dot, isLineEnd, LineEncoder, moveDown, newli
 import { copyEndMarker, textCarriageReturn } from './line-faults.ts'
 import { lineFormat, listOf } from './line-format.ts'
 import { TextLines } from './line-rows.ts'
+import type { Fault } from './rows.ts'
 
 const marker = Buffer.from('\\.')
 
@@ -41,8 +42,16 @@ class TextRuns extends LineEncoder {
   }
 
   protected override contentEnd(bytes: Buffer, start: number, stop: number): number {
-    if (bytes[stop - 1] === backslash) return this.#escapes(bytes, start, stop) ? -1 : stop
+    if (bytes[stop - 1] === backslash)
+      return this.#escapes(bytes, start, stop) ? this.fault(this.#firstFault(bytes, start, stop)) : stop
     return this.#escapes(bytes, start, stop - 1) ? stop : stop - 1
+  }
+
+  /** Of a message that ends in a backslash; something may be wrong with an earlier line of it. */
+  #firstFault(bytes: Buffer, start: number, stop: number): Fault {
+    const lines = new TextLines(this.#width)
+    lines.read(bytes, start, stop)
+    return lines.fault
   }
 
   /** Whether the byte at `at` is escaped: it follows an odd number of backslashes. */

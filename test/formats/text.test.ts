@@ -44,6 +44,8 @@ suite('text: what is refused', () => {
     ['\\. after data', 'a\tb\\.', 'copy-end-marker'],
     ['\\. after an escaped backslash', 'a\\\\\\.', 'copy-end-marker'],
     ['\\. at the end of an inner line', 'a\n\\.\nb', 'copy-end-marker'],
+    ['\\. before a line that ends in a backslash', '\\.\na\\', 'copy-end-marker'],
+    ['a carriage return before a line that ends in a backslash', 'a\rb\na\\', 'carriage-return'],
     ['\\. before an inner CRLF', 'a\n\\.\r\nb', 'copy-end-marker'],
     ['\\. before a carriage return', '\\.\ra', 'copy-end-marker'],
     ['a carriage return inside', 'a\rb', 'carriage-return'],
