@@ -2,6 +2,7 @@
 
 import { type ConsumerSpec, consumerColumns } from '../inbound/consumer.ts'
 import type { Delivery } from '../outbound/delivery.ts'
+import type { Owner } from '../outbound/snapshot-writer.ts'
 import type { Session } from '../postgres/session.ts'
 import type { TopicPattern } from './topic-patterns.ts'
 
@@ -21,6 +22,8 @@ export interface DesiredState {
   watched: WatchedRow[]
   /** Nothing runs for them. */
   resting: RestingConsumer[]
+  /** Roles with tables of which a snapshot is not done. */
+  snapshotOwners: Owner[]
 }
 
 export interface RestingConsumer {
@@ -36,9 +39,12 @@ export interface RestingConsumer {
 
 export async function readDesiredState(session: Session): Promise<DesiredState> {
   // one round trip: a daemon that has nothing to do does little else
-  const [consumers, patterns, brokers, watched, resting, shapes] = (await session.scripts(
-    [consumersQuery, patternsQuery, brokersQuery, watchedQuery, restingQuery, shapesQuery].join(';'),
-  )) as unknown as [ConsumerSpec[], TopicPattern[], BrokersRow[], WatchedRow[], RestingConsumer[], ShapeRow[]]
+  const [consumers, patterns, brokers, watched, resting, shapes, snapshotOwners] = (await session.scripts(
+    [
+      ...[consumersQuery, patternsQuery, brokersQuery, watchedQuery, restingQuery],
+      ...[shapesQuery, snapshotOwnersQuery],
+    ].join(';'),
+  )) as unknown as Answers
   return {
     consumers,
     patterns,
@@ -48,8 +54,19 @@ export async function readDesiredState(session: Session): Promise<DesiredState> 
     shapes: new Map(shapes.map(({ id, shape }) => [id, shape])),
     watched,
     resting,
+    snapshotOwners,
   }
 }
+
+type Answers = [
+  ConsumerSpec[],
+  TopicPattern[],
+  BrokersRow[],
+  WatchedRow[],
+  RestingConsumer[],
+  ShapeRow[],
+  Owner[],
+]
 
 /** Of a stopped or failed consumer nothing runs. */
 const consumersQuery = `
@@ -83,6 +100,10 @@ const shapesQuery = `
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
    WHERE c.wanted = 'running'
    GROUP BY c.id`
+
+const snapshotOwnersQuery = `
+  SELECT DISTINCT s.owner::oid::text AS oid, pg_catalog.pg_get_userbyid(s.owner::oid)::text AS name
+    FROM millrace.snapshot AS s WHERE NOT s.settled`
 
 const brokersQuery = `
   SELECT b.cluster, pg_catalog.array_agg(b.host ORDER BY b.host) AS hosts, c.delivery,

@@ -114,7 +114,7 @@ export class Work {
     await this.#patterns.keep(desired.patterns)
     this.#housekeeping.keep()
     this.#relay.keep(installation, desired.deliveries)
-    await this.#snapshots.keep(session)
+    this.#snapshots.keep(desired.snapshotOwners)
     this.#sending.keep([...desired.brokers.keys()])
     await this.#requests.keep(session, watchers)
   }

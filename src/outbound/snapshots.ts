@@ -39,9 +39,8 @@ export class Snapshots {
     this.#parts = parts
   }
 
-  /** Starts workers for owners of snapshots that are not done. */
-  async keep(session: Session): Promise<void> {
-    const owners = await session.query<Owner & Record<string, unknown>>(openOwners)
+  /** Starts workers. @param owners of snapshots that are not done */
+  keep(owners: Owner[]): void {
     if (this.#ending) return
     for (const owner of owners) {
       const workers = this.#workers.get(owner.oid) ?? new Set()
@@ -65,10 +64,6 @@ export class Snapshots {
     void worker.done.then(() => workers.delete(worker))
   }
 }
-
-const openOwners = `
-  SELECT DISTINCT s.owner::oid::text AS oid, pg_catalog.pg_get_userbyid(s.owner::oid)::text AS name
-    FROM millrace.snapshot AS s WHERE NOT s.settled`
 
 class Worker {
   readonly done: Promise<void>
