@@ -92,7 +92,8 @@ async function runTests(files: string[]): Promise<Counts> {
   const counts = { passed: 0, failed: 0 }
   const events = run({
     files,
-    concurrency: 2,
+    // many of them wait for a timeout, an election or a restart: two would leave a third of two processors idle
+    concurrency: 3,
     timeout: oneTestMs,
     signal: AbortSignal.any([shutdown.signal, outOfTime]),
   })

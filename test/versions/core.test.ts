@@ -100,7 +100,7 @@ async function passes(servers: object): Promise<void> {
   const child = spawn(
     process.execPath,
     [
-      ...['--test', '--test-concurrency=2', '--test-reporter=tap'],
+      ...['--test', '--test-isolation=none', '--test-reporter=tap'],
       ...names.map((name) => `--test-name-pattern=^${name}`),
       ...Object.keys(core),
     ],
