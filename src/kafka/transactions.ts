@@ -5,11 +5,7 @@
 import { addPartitionsToTxnV3, endTxnV3, initProducerIdV4 } from '@platformatic/kafka'
 import type { Identity } from './brokers.ts'
 import { type Coordinator, RefusedTopics } from './coordinator.ts'
-
-export interface TopicPartition {
-  topic: string
-  partition: number
-}
+import { nameOf, type TopicPartition } from './topic-partition.ts'
 
 /** ms after which Kafka ends a transaction of which it hears nothing. */
 const transactionTimeout = 60_000
@@ -138,8 +134,4 @@ function refusedTopics(error: unknown): RefusedTopics | null {
 
 function isAmong({ topic, partition }: TopicPartition, places: TopicPartition[]): boolean {
   return places.some((place) => place.topic === topic && place.partition === partition)
-}
-
-function nameOf({ topic, partition }: TopicPartition): string {
-  return `${topic}/${partition}`
 }

@@ -1,0 +1,187 @@
+// What becomes of a batch. It is written; or sent again, for as long as that may help; or halved until the one message
+// that the broker does not take stands alone; or it waits with its whole topic. Who is behind a message that waits is
+// asked for each of them, so nothing overtakes. In a transaction, what may have been written cannot be taken back: where
+// that would be needed the transaction is broken.
+
+import { MillraceError } from '../errors.ts'
+import { type ClusterAccess, kafkaError } from './access.ts'
+import type { Backlog } from './backlog.ts'
+import type { BatchWriter, OutgoingRecord } from './batch-writer.ts'
+import { RefusedTopics } from './coordinator.ts'
+import type { PartitionQueue, Pending } from './partition-queue.ts'
+import type { ProduceOutcome } from './produce.ts'
+import {
+  breaksTransaction,
+  mayBeWritten,
+  notWritable,
+  pauseAfter,
+  produceFailed,
+  produceReason,
+  produceVerdict,
+} from './produce-errors.ts'
+import type { ProducerEvents, ProducerSettings } from './producer-events.ts'
+import type { TargetTopics } from './target-topics.ts'
+
+export interface SettlementParts {
+  access: ClusterAccess
+  settings: ProducerSettings
+  events: ProducerEvents
+  /** Whether what is sent is part of transactions. */
+  transactional: boolean
+  topics: TargetTopics
+  backlog: Backlog
+  /** Looks a topic up without being waited for. */
+  lookUp: (topic: string) => void
+}
+
+/** Kafka's UNKNOWN_TOPIC_OR_PARTITION: the topic is looked up again. */
+const unknownTopic = 3
+
+export class Settlement {
+  readonly #parts: SettlementParts
+  readonly #cluster: string
+  /** In a row, over all partitions. */
+  #failures = 0
+
+  constructor(parts: SettlementParts) {
+    this.#parts = parts
+    this.#cluster = parts.access.name
+  }
+
+  /** The broker has answered for the batch under way. */
+  settle(queue: PartitionQueue, pending: Pending, { errorCode, message }: ProduceOutcome): void {
+    const { transactional, events, backlog } = this.#parts
+    const { batch } = pending
+    const verdict = produceVerdict(errorCode)
+    if (transactional && breaksTransaction(verdict, pending.uncertain)) {
+      this.#break({ reason: produceReason(errorCode, message) })
+      return
+    }
+    switch (verdict) {
+      case 'written':
+        queue.done()
+        backlog.leave(queue, batch.size)
+        this.#failures = 0
+        events.trouble(null)
+        events.acknowledged(batch.tickets, batch.size)
+        batch.release()
+        return
+      case 'message':
+        backlog.leave(queue, queue.split())
+        if (batch.count === 1) {
+          this.#refuse(queue, batch.record(0), batch.tickets[0] as number, produceReason(errorCode, message))
+        }
+        return
+      case 'topic':
+        queue.takeBack()
+        this.refuseTopic(queue.topic, notWritable(queue.topic, this.#cluster))
+        return
+      case 'sender':
+        // others from here on; those of other partitions still count
+        queue.forgetNumbers()
+        this.#again(queue, false)
+        return
+      case 'retry':
+        this.#failures++
+        this.#again(queue, mayBeWritten(errorCode))
+        if (this.givesUp(queue, produceReason(errorCode, message))) return
+        events.trouble(produceFailed(queue, this.#cluster, errorCode, message))
+    }
+  }
+
+  /** What came of the batches under way is not known, or they were not sent at all. */
+  fail(error: unknown, queues: PartitionQueue[]): void {
+    if (error instanceof RefusedTopics) {
+      this.#notIncluded(error.codes, queues)
+      return
+    }
+    const { access, events } = this.#parts
+    const known = kafkaError(error, access)
+    if (known.code === 'transaction-lost') {
+      events.broken(known)
+      return
+    }
+    this.#failures++
+    if (known.code !== 'lease-expired') events.trouble(known)
+    for (const queue of queues) this.#again(queue, known.code !== 'lease-expired')
+  }
+
+  /** A partition that takes nothing for long holds up its topic, and nothing else. @returns whether it does now */
+  givesUp(queue: PartitionQueue, reason: string): boolean {
+    const { settings, transactional, events } = this.#parts
+    const now = performance.now()
+    queue.failingSince ??= now
+    const patience = settings.partitionPatience
+    if (now - queue.failingSince < (queue.givenUp ? patience / 10 : patience)) return false
+    queue.failingSince = null
+    queue.givenUp = true
+    // a repetition of what may be written is better than that nothing flows
+    if (!transactional) queue.forgetNumbers()
+    events.trouble(null)
+    const { topic, partition } = queue
+    const facts = { topic, partition, cluster: this.#cluster, reason }
+    this.refuseTopic(topic, new MillraceError('partition-unavailable', facts))
+    return true
+  }
+
+  /** No message of the topic can be written now. */
+  refuseTopic(topic: string, error: MillraceError): void {
+    const { topics, transactional, events, backlog } = this.#parts
+    const queues = topics.giveUp(topic)
+    if (transactional && queues.some(({ uncertain }) => uncertain)) {
+      this.#break({ reason: error.message, cause: error })
+      return
+    }
+    events.topicRefused(topic, error)
+    // the numbers go on: what was sent may have been written, and a topic that is created again takes any
+    for (const queue of queues) this.#sift(queue)
+    backlog.wake()
+  }
+
+  /** The partition is not there any more. @returns its batches */
+  abandon(queue: PartitionQueue): BatchWriter[] {
+    const { topic, partition, uncertain } = queue
+    if (this.#parts.transactional && uncertain) {
+      this.#break({ topic, partition, reason: 'the partition is gone' })
+      return []
+    }
+    const batches = queue.abandon()
+    for (const { size } of batches) this.#parts.backlog.leave(queue, size)
+    return batches
+  }
+
+  /** The transaction goes on without these topics, by Kafka's error code. */
+  #notIncluded(codes: Map<string, number>, queues: PartitionQueue[]): void {
+    for (const queue of queues) {
+      if (codes.get(queue.topic) === unknownTopic) this.#again(queue, false)
+      else queue.again(0, false)
+    }
+    for (const [topic, code] of codes) {
+      if (code !== unknownTopic) this.refuseTopic(topic, notWritable(topic, this.#cluster))
+    }
+  }
+
+  /** After a pause that grows, to whoever leads the partition then. @param written whether it may have been */
+  #again(queue: PartitionQueue, written: boolean): void {
+    const { settings, lookUp } = this.#parts
+    queue.again(performance.now() + pauseAfter(this.#failures, settings.retry), written)
+    lookUp(queue.topic)
+  }
+
+  #refuse(queue: PartitionQueue, record: OutgoingRecord, ticket: number, reason: string): void {
+    const facts = { topic: queue.topic, partition: queue.partition, reason }
+    this.#parts.events.refused(queue, record, ticket, new MillraceError('message-refused', facts))
+    this.#sift(queue)
+  }
+
+  #sift(queue: PartitionQueue): void {
+    const { events, backlog } = this.#parts
+    const { bytes, tickets } = queue.sift((record, ticket) => events.mustWait(queue, record, ticket))
+    if (tickets.length > 0) events.withheld(queue.topic, tickets)
+    backlog.leave(queue, bytes)
+  }
+
+  #break(facts: { reason: string } & Record<string, unknown>): void {
+    this.#parts.events.broken(new MillraceError('transaction-lost', { cluster: this.#cluster, ...facts }))
+  }
+}
