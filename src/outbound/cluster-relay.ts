@@ -16,19 +16,16 @@ import { ExactlyOnce } from './exactly-once.ts'
 import { positionTopicName } from './kafka-position.ts'
 import type { Lease } from './lease.ts'
 import type { RelayMeter } from './meter.ts'
-import { batchQuery, waitingQuery } from './outbox-query.ts'
-import { OutboxReader } from './outbox-reader.ts'
-import { RowReader } from './outbox-row.ts'
+import { batchQuery } from './outbox-query.ts'
 import { Outcomes } from './outcomes.ts'
 import { Progress } from './progress.ts'
-import type { RowTaker } from './reading.ts'
-import { Recording } from './recording.ts'
 import { Refusals } from './refusals.ts'
+import { Retries } from './retries.ts'
+import { Sending } from './sending.ts'
 import { SendingTrouble } from './sending-trouble.ts'
-import { Shipment } from './shipment.ts'
+import type { Shipment } from './shipment.ts'
 import { Takeover } from './takeover.ts'
 import { TopicInquiry } from './topic-inquiry.ts'
-import { placeCondition } from './waiting.ts'
 
 export interface ClusterRelayParts {
   access: ClusterAccess
@@ -56,16 +53,7 @@ export interface Batch {
   token: string | null
 }
 
-/** Milliseconds between two times that the position is written within a batch. */
-const recordInterval = 500
-
-/** Milliseconds for which what waits is tried again while others may have something to send. */
-const retryTime = 50
-
-/** Rows that are tried again at a time. */
-const retryRows = 1000
-
-export class ClusterRelay implements RowTaker {
+export class ClusterRelay {
   readonly #parts: ClusterRelayParts
   readonly #cluster: string
   /** Null: at least once. */
@@ -73,14 +61,12 @@ export class ClusterRelay implements RowTaker {
   readonly #takeover: Takeover
   readonly #outcomes: Outcomes
   readonly #producer: Producer
-  readonly #rows: RowReader
   readonly #progress: Progress
   readonly #refusals: Refusals
   readonly #trouble: SendingTrouble
-  readonly #room = Shipment.room()
-  readonly #reader: OutboxReader
-  #recording: Recording | null = null
   readonly #inquiry: TopicInquiry
+  readonly #sending: Sending
+  readonly #retries: Retries
   #stopping = false
 
   constructor(parts: ClusterRelayParts) {
@@ -92,18 +78,16 @@ export class ClusterRelay implements RowTaker {
     const progress = new Progress(cluster, parts)
     const backoff = new Backoff(retry.min, retry.max)
     this.#progress = progress
-    this.#rows = new RowReader(installation)
-    this.#reader = new OutboxReader(parts, this)
     this.#refusals = new Refusals(cluster, settings.metadataInterval, () => parts.buries(cluster), log)
     this.#trouble = new SendingTrouble(cluster, progress, parts)
-    this.#outcomes = new Outcomes(new Shipment(this.#room, false), {
+    this.#outcomes = new Outcomes({
       ...{ cluster, lease: parts.lease, refusals: this.#refusals, trouble: this.#trouble },
       meter: parts.meter.of(cluster),
       positionTopic: positionTopicName(installation, cluster),
       onTrouble: () => this.#stopping && this.#giveUp(),
       onRecovery: () => backoff.reset(),
       onBroken: () => {
-        this.#reader.abandon()
+        this.#sending.abandon()
         void this.#giveUp()
       },
     })
@@ -114,6 +98,11 @@ export class ClusterRelay implements RowTaker {
     const producer = this.#exactly && this.#producer
     this.#takeover = new Takeover({ progress, exactly, producer, backoff, onTrouble })
     this.#inquiry = new TopicInquiry((topic) => this.#producer.learn(topic), onTrouble, backoff)
+    const shared = { refusals: this.#refusals, inquiry: this.#inquiry }
+    const towards = { producer: this.#producer, outcomes: this.#outcomes, exactly: this.#exactly }
+    this.#sending = new Sending({ ...parts, ...shared, ...towards })
+    const record = (shipment: Shipment) => this.#recordRetried(shipment)
+    this.#retries = new Retries({ ...shared, cluster, progress, sending: this.#sending, record })
   }
 
   get access(): ClusterAccess {
@@ -161,9 +150,12 @@ export class ClusterRelay implements RowTaker {
     let from = BigInt(batch.last_id)
     while (!this.#stopping) {
       await this.#inquiry.settled()
-      this.#outcomes.shipment = new Shipment(this.#room, false)
-      const sql = batchQuery(this.#cluster, batch, String(from))
-      const whole = await this.#ship(sql, (last) => this.#record(from, last))
+      const begun = from
+      const whole = await this.#sending.send({
+        sql: batchQuery(this.#cluster, batch, String(begun)),
+        keepSent: false,
+        record: (shipment, last) => this.#record(shipment, begun, last),
+      })
       from = this.#outcomes.shipment.lastId ?? from
       if (whole) return true
     }
@@ -171,28 +163,8 @@ export class ClusterRelay implements RowTaker {
   }
 
   /** Tries again some of what waits, where its time has come. The rest has its turn after another batch. */
-  async retry(): Promise<void> {
-    const { places } = this.#refusals
-    const end = performance.now() + retryTime
-    const known = new Set<string>()
-    for (const place of places.due()) {
-      if (this.#stopping || performance.now() >= end) return
-      places.release(place)
-      this.#outcomes.shipment = new Shipment(this.#room, true)
-      if (!known.has(place.topic)) await this.#inquiry.ask(place.topic)
-      known.add(place.topic)
-      if (places.hasTopic(place.topic)) {
-        places.add(place)
-        const reason = this.#refusals.reasonToBury(place.topic)
-        if (reason) await this.#progress.bury(place.topic, reason)
-        continue
-      }
-      const rows = waitingQuery(this.#cluster, placeCondition(place), retryRows)
-      const whole = await this.#ship(rows, () => this.#recordRetried())
-      const left = await this.#progress.anyOf(place)
-      if (!left && whole) places.forget(place)
-      else if (left) places.goOn(place)
-    }
+  retry(): Promise<void> {
+    return this.#retries.some()
   }
 
   /** What is in hand is finished, unless Kafka is away. */
@@ -218,81 +190,21 @@ export class ClusterRelay implements RowTaker {
     this.#stopping = true
     this.#takeover.stop()
     this.#inquiry.stop()
-    this.#reader.stop()
+    this.#sending.stop()
+    this.#retries.stop()
   }
 
-  // Reading
-
-  get ready(): boolean {
-    const held = this.#inquiry.isUnderWay || this.#exactly?.isConcluding
-    return this.#producer.hasRoom && this.#outcomes.shipment.hasRoom && !held
-  }
-
-  async untilReady(): Promise<void> {
-    await this.#inquiry.settled()
-    if (this.#exactly?.isConcluding) await this.#recording?.settled()
-    if (this.#outcomes.shipment.parkedEnough) await this.#recording?.now()
-    const shipment = this.#outcomes.shipment
-    await this.#producer.untilRoom(() => shipment.hasRoom || shipment.parkedEnough)
-    if (this.#stopping) this.#reader.abandon()
-  }
-
-  take(bytes: Buffer): boolean {
-    if (this.#exactly?.isConcluding) return false
-    const row = this.#rows.read(bytes)
-    if (row === null) return true
-    const { topic, partition } = row
-    if (this.#refusals.holds(row, this.#outcomes.shipment)) return true
-    if (row.tooLarge) {
-      this.#refusals.refuseUnread(row, this.#outcomes.shipment)
-      return true
-    }
-    if (!this.#producer.knows(topic)) {
-      void this.#inquiry.ask(topic)
-      return false
-    }
-    failpoint('outbound.before-send')
-    this.#exactly?.added()
-    this.#producer.append(topic, partition, row, this.#outcomes.shipment.add(row))
-    return true
-  }
-
-  /** Reads and sends, and records how far it is. @returns whether all of it is sent or waits */
-  async #ship(sql: string, record: (last: boolean) => Promise<void>): Promise<boolean> {
-    let whole = false
-    const recording = new Recording(
-      () => record(whole),
-      recordInterval,
-      () => this.#reader.abandon(),
-    )
-    this.#recording = recording
-    try {
-      whole = await this.#reader.read(sql)
-    } finally {
-      recording.stopTimer()
-    }
-    if (!this.#exactly) await this.#producer.untilIdle()
-    await recording.settled()
-    // where everything was sent, the statement that finishes the batch says so
-    if (this.#exactly || !whole || !this.#producer.idle || this.#outcomes.shipment.hasToTell)
-      await recording.now()
-    this.#outcomes.check()
-    // what was not committed when it had to end was not sent
-    if (!this.#stopping || !this.#exactly) recording.check()
-    return whole && this.#producer.idle && !recording.hasFailed
-  }
-
-  async #record(from: bigint, last: boolean): Promise<void> {
-    if (this.#exactly) return this.#exactly.commit(this.#producer, this.#outcomes.shipment, from, last)
-    const { lastId } = this.#outcomes.shipment
+  async #record(shipment: Shipment, from: bigint, last: boolean): Promise<void> {
+    if (this.#exactly) return this.#exactly.commit(this.#producer, shipment, from, last)
+    const { lastId } = shipment
     if (lastId === null) return
-    await this.#progress.record(lastId > from ? lastId : from, this.#outcomes.shipment.takeParked())
+    await this.#progress.record(lastId > from ? lastId : from, shipment.takeParked())
   }
 
-  async #recordRetried(): Promise<void> {
-    if (this.#exactly) return this.#exactly.commitRetried(this.#producer, this.#outcomes.shipment)
-    const sent = this.#outcomes.shipment.takeSent()
-    const parked = this.#outcomes.shipment.takeParked()
+  async #recordRetried(shipment: Shipment): Promise<void> {
+    if (this.#exactly) return this.#exactly.commitRetried(this.#producer, shipment)
+    const sent = shipment.takeSent()
+    const parked = shipment.takeParked()
     if (sent.length > 0 || parked.length > 0) await this.#progress.recordRetried(sent, parked)
   }
 }

@@ -11,7 +11,7 @@ import type { Lease } from './lease.ts'
 import type { ClusterMeter } from './meter.ts'
 import type { Refusals } from './refusals.ts'
 import type { SendingTrouble } from './sending-trouble.ts'
-import type { Shipment } from './shipment.ts'
+import { Shipment } from './shipment.ts'
 
 interface Parts {
   cluster: string
@@ -28,16 +28,26 @@ interface Parts {
 
 export class Outcomes implements ProducerEvents {
   readonly #parts: Parts
-  /** Under way. */
-  shipment: Shipment
+  readonly #room = Shipment.room()
+  #shipment = new Shipment(this.#room, false)
   /** Messages may be under way. */
   begun = false
   /** Why the transaction cannot be committed. */
   #broken: MillraceError | null = null
 
-  constructor(shipment: Shipment, parts: Parts) {
-    this.shipment = shipment
+  constructor(parts: Parts) {
     this.#parts = parts
+  }
+
+  /** Under way. */
+  get shipment(): Shipment {
+    return this.#shipment
+  }
+
+  /** Nothing of the one before is on its way any more. @param keepSent whether the ids of what is written are asked for */
+  newShipment(keepSent: boolean): Shipment {
+    this.#shipment = new Shipment(this.#room, keepSent)
+    return this.#shipment
   }
 
   /** @throws MillraceError transaction-lost */
@@ -53,13 +63,13 @@ export class Outcomes implements ProducerEvents {
     if (tickets[0] === positionTicket) return
     this.#parts.meter.sent(tickets.length, bytes)
     failpoint('outbound.after-acknowledged')
-    this.shipment.written(tickets)
+    this.#shipment.written(tickets)
   }
 
   refused(queue: PartitionQueue, record: OutgoingRecord, ticket: number, error: MillraceError): void {
     this.#parts.meter.refused(error.code)
     if (ticket === positionTicket) this.broken(error)
-    else this.#parts.refusals.refuse(queue, record, ticket, error, this.shipment)
+    else this.#parts.refusals.refuse(queue, record, ticket, error, this.#shipment)
   }
 
   topicRefused(topic: string, error: MillraceError): void {
@@ -69,15 +79,15 @@ export class Outcomes implements ProducerEvents {
   }
 
   mustWait(queue: PartitionQueue, record: OutgoingRecord, ticket: number): boolean {
-    return ticket !== positionTicket && this.#parts.refusals.mustWait(queue, record, ticket, this.shipment)
+    return ticket !== positionTicket && this.#parts.refusals.mustWait(queue, record, ticket, this.#shipment)
   }
 
   withheld(topic: string, tickets: number[]): void {
-    this.#parts.refusals.withhold(topic, tickets, this.shipment)
+    this.#parts.refusals.withhold(topic, tickets, this.#shipment)
   }
 
   choseItsPartition(ticket: number): boolean {
-    return ticket !== positionTicket && this.shipment.choseItsPartition(ticket)
+    return ticket !== positionTicket && this.#shipment.choseItsPartition(ticket)
   }
 
   trouble(error: MillraceError | null): void {
