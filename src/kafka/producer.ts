@@ -126,5 +126,7 @@ export class Producer {
         this.append(queue.topic, chosen, batch.record(i), ticket)
       }
     }
+    // what asked for this very partition has no place now, and it may have been all that there was
+    this.#backlog.wake()
   }
 }

@@ -1,5 +1,6 @@
 // What a partition's log really holds, asked of the broker as the daemon would: bounds, record batches, offsets.
 
+import type { ClusterAccess } from '../../src/kafka/access.ts'
 import { committedBatches } from '../../src/kafka/committed.ts'
 import { decompress } from '../../src/kafka/compression.ts'
 import { openFetchConnection } from '../../src/kafka/connect.ts'
@@ -21,7 +22,8 @@ async function withClient<T>(topic: string, use: (client: TopicClient) => Promis
   }
 }
 
-function access() {
+/** The shared Kafka. */
+export function access(): ClusterAccess {
   const brokers = sharedServers().brokers.split(',')
   return {
     name: 'default',

@@ -1,0 +1,84 @@
+// A producer against a real broker, where what it meets can be arranged exactly: what has no place any more is refused and
+// waited for by nobody, and no message is taken for the repetition of another one.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
+import { Brokers } from '../../src/kafka/brokers.ts'
+import { PartitionQueue } from '../../src/kafka/partition-queue.ts'
+import { Producer } from '../../src/kafka/producer.ts'
+import type { ProducerEvents, ProducerSettings } from '../../src/kafka/producer-events.ts'
+import { TopicDirectory } from '../../src/kafka/topic-directory.ts'
+import { afterwards } from '../support/cleanup.ts'
+import { eventually } from '../support/eventually.ts'
+import { access } from '../support/log.ts'
+import { countOf } from '../support/sent.ts'
+import { adminOf, topicFor } from '../support/topic.ts'
+
+const settings: ProducerSettings = {
+  ...{ compression: 'none', linger: 0, batchSize: 16_384, buffer: 1_000_000 },
+  ...{ retry: { min: 5, max: 100 }, metadataInterval: 60_000, partitionPatience: 60_000 },
+}
+
+const message = (text: string) => ({ key: null, value: Buffer.from(text), headers: [], timestamp: 0 })
+
+test('messages for a partition that is not there any more are refused, and nobody waits for them without end', async (t) => {
+  const topic = await topicFor(t, { partitions: 2 })
+  const refused: [number, string][] = []
+  const events: ProducerEvents = {
+    ...{ maySend: () => false, acknowledged: () => {}, topicRefused: () => {}, mustWait: () => false },
+    ...{ withheld: () => {}, choseItsPartition: () => true, trouble: () => {}, broken: () => {} },
+    refused: (_queue, _record, ticket, { code }) => refused.push([ticket, code]),
+  }
+  const producer = new Producer(access(), settings, events)
+  afterwards(t, () => producer.close())
+  await producer.learn(topic)
+  producer.append(topic, 1, message('one'), 1)
+  producer.append(topic, 1, message('two'), 2)
+  const idle = producer.untilIdle().then(() => 'idle')
+  await adminOf().deleteTopics({ topics: [topic] })
+  await eventually('the topic is there again', () =>
+    adminOf().createTopics({ topics: [topic], partitions: 1, replicas: 1 }),
+  )
+  await eventually('it is known how many partitions there are', async () => {
+    await producer.learn(topic)
+    return refused.length > 0
+  })
+  assert.deepEqual(refused, [
+    [1, 'target-partition-missing'],
+    [2, 'target-partition-missing'],
+  ])
+  assert.ok(producer.idle)
+  const deadline = setTimeout(10_000, 'still waiting', { ref: false })
+  assert.equal(await Promise.race([idle, deadline]), 'idle')
+})
+
+test('after a batch that was written unheard and then refused, the next message is written, not taken for it', async (t) => {
+  const topic = await topicFor(t, { partitions: 1 })
+  const brokers = new Brokers(access())
+  const directory = new TopicDirectory(access())
+  afterwards(t, () => directory.close())
+  afterwards(t, () => brokers.close())
+  const found = await directory.lookUp(topic)
+  brokers.note(found)
+  const link = brokers.linkTo(found.partitions[0]!.leader)
+  const queue = new PartitionQueue(topic, 0)
+  const send = async () => {
+    const taken = queue.take()
+    let identity = await brokers.identityFrom(link)
+    if (queue.hasSpent(identity)) {
+      await brokers.renewIdentity(identity.producerId)
+      identity = await brokers.identityFrom(link)
+    }
+    const bytes = await taken.batch.encode(queue.number(taken, identity), 'none')
+    return (await link.produce([{ topic, partition: 0, bytes }], null))[0]?.errorCode
+  }
+  queue.append(message('one'), 1, 1, 0)
+  assert.equal(await send(), 0)
+  // the answer was lost on its way; the repetition is refused, as for a timestamp that is too old by now
+  queue.again(0, true)
+  queue.take()
+  queue.split()
+  queue.append(message('two'), 2, 1, 0)
+  assert.equal(await send(), 0)
+  assert.equal(await countOf(topic), 2)
+})
