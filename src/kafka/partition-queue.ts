@@ -146,13 +146,13 @@ export class PartitionQueue {
     return this.underWay?.sender != null || this.#closed.some(({ sender }) => sender !== null)
   }
 
-  /** It was refused when it was first sent, so its number is free, and it is the next one again. */
+  /** It was refused, and is the next one again. */
   takeBack(): void {
     this.#closed.unshift(unsent(this.#free()))
   }
 
   /**
-   * It was refused, so its number is free. Two halves take its place, or, of a single record, nothing.
+   * It was refused. Two halves take its place, or, of a single record, nothing.
    * @returns bytes that are there less than before
    */
   split(): number {
@@ -195,11 +195,15 @@ export class PartitionQueue {
     return all.map(({ batch }) => batch)
   }
 
-  /** Ends what is under way, and its number is the next one's. */
+  /**
+   * Ends what is under way. Its number is the next one's, unless it was sent before and may have been written then: the
+   * broker would take another batch with that number for a repetition, and not write it.
+   */
   #free(): BatchWriter {
-    const { batch, sender } = this.underWay as Pending
+    const { batch, sender, uncertain } = this.underWay as Pending
     this.underWay = null
-    if (sender) this.#nextSequence = sender.sequence
+    if (uncertain) this.forgetNumbers()
+    else if (sender) this.#nextSequence = sender.sequence
     return batch
   }
 

@@ -1,11 +1,13 @@
 // How far the sending is, written every so often and once more when somebody asks: one time after the other, and no more
-// after the first failure.
+// after the first failure. However long one takes, at most one more is due: it writes what is known when it begins.
 
 export class Recording {
   readonly #record: () => Promise<void>
   readonly #onFailure: () => void
   readonly #timer: NodeJS.Timeout
   #last = Promise.resolve()
+  /** Asked for, and not begun. */
+  #next: Promise<void> | null = null
   #failure: { error: unknown } | null = null
 
   /** @param interval ms */
@@ -17,13 +19,10 @@ export class Recording {
 
   /** When what is known now is written, or could not be. Never throws. */
   now(): Promise<void> {
-    this.#last = this.#last
-      .then(() => (this.#failure ? undefined : this.#record()))
-      .catch((error) => {
-        this.#failure = { error }
-        this.#onFailure()
-      })
-    return this.#last
+    if (this.#next) return this.#next
+    this.#next = this.#after(this.#last)
+    this.#last = this.#next
+    return this.#next
   }
 
   /** Only what is asked for from here on. */
@@ -43,5 +42,17 @@ export class Recording {
   /** @throws what writing met */
   check(): void {
     if (this.#failure) throw this.#failure.error
+  }
+
+  async #after(before: Promise<void>): Promise<void> {
+    await before
+    this.#next = null
+    if (this.#failure) return
+    try {
+      await this.#record()
+    } catch (error) {
+      this.#failure = { error }
+      this.#onFailure()
+    }
   }
 }

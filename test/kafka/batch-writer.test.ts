@@ -62,23 +62,24 @@ const small = (value: string): OutgoingRecord => ({
   timestamp: 0,
 })
 
+const identity = { producerId: 7n, epoch: 0, transactional: false }
+const another = { ...identity, producerId: 8n }
+
 test('a partition whose numbers do not count any more begins anew with another producer id alone', () => {
   const queue = new PartitionQueue('t', 0)
-  const [one, other] = [7n, 8n].map((producerId) => ({ producerId, epoch: 0, transactional: false }))
   queue.append(small('a'), 1, 1, 0)
-  assert.equal(queue.hasSpent(one!), false)
-  queue.number(queue.take(), one!)
+  assert.equal(queue.hasSpent(identity), false)
+  queue.number(queue.take(), identity)
   queue.forgetNumbers()
   queue.again(0, false)
-  assert.equal(queue.hasSpent(one!), true, 'the broker would take number 0 for a repetition')
-  assert.equal(queue.hasSpent(other!), false)
-  const { producerId, sequence } = queue.number(queue.take(), other!)
+  assert.equal(queue.hasSpent(identity), true, 'the broker would take number 0 for a repetition')
+  assert.equal(queue.hasSpent(another), false)
+  const { producerId, sequence } = queue.number(queue.take(), another)
   assert.deepEqual([producerId, sequence], [8n, 0])
 })
 
 test('what is known not to be written has no number until it is sent again, what may be written keeps it', () => {
   const queue = new PartitionQueue('t', 0)
-  const identity = { producerId: 7n, epoch: 0, transactional: false }
   queue.append(small('a'), 1, 1, 0)
   queue.number(queue.take(), identity)
   queue.again(0, false)
@@ -90,31 +91,55 @@ test('what is known not to be written has no number until it is sent again, what
   assert.equal(queue.uncertain, true, 'of its earlier sending nobody knows')
 })
 
-test('a batch that was sent keeps its number when it is sent again, and one that was refused gives it up', () => {
+test('a batch keeps its number when it is sent again', () => {
   const queue = new PartitionQueue('t', 0)
-  const identity = { producerId: 7n, epoch: 0, transactional: false }
-  for (const [i, value] of ['a1', 'b1', 'a2'].entries()) queue.append(small(value), i, 1, 0)
+  queue.append(small('a1'), 0, 1, 0)
   const first = queue.take()
   assert.equal(queue.number(first, identity).sequence, 0)
   queue.again(0, true)
   assert.equal(queue.readyAt(0), 0)
   assert.equal(queue.take(), first, 'the same one is the next')
-  assert.equal(queue.number(first, { producerId: 8n, epoch: 0, transactional: false }).producerId, 7n)
+  assert.equal(queue.number(first, another).producerId, identity.producerId)
+})
+
+test('the number of a batch that is refused is free again', () => {
+  const queue = new PartitionQueue('t', 0)
+  for (const [i, value] of ['a1', 'b1', 'a2'].entries()) queue.append(small(value), i, 1, 0)
+  assert.equal(queue.number(queue.take(), identity).sequence, 0)
   queue.split()
   const sifted = queue.sift(({ key }) => String(key) === 'a')
   assert.deepEqual(sifted.tickets, [2], 'what is behind it is taken out')
   const next = queue.take()
   assert.deepEqual(next.batch.tickets, [1])
-  assert.equal(queue.number(next, identity).sequence, 0, 'the number is free again')
+  assert.equal(queue.number(next, identity).sequence, 0)
   queue.done()
   assert.ok(queue.empty)
 })
+
+for (const [refused, end] of [
+  ['a message', (queue: PartitionQueue) => queue.split()],
+  ['the topic', (queue: PartitionQueue) => queue.takeBack()],
+] as const) {
+  test(`what may have been written when ${refused} is refused leaves its number to nobody`, () => {
+    const queue = new PartitionQueue('t', 0)
+    for (const [i, value] of ['a1', 'b1'].entries()) queue.append(small(value), i, 1, 0)
+    queue.number(queue.take(), identity)
+    queue.again(0, true)
+    queue.number(queue.take(), identity)
+    end(queue)
+    queue.sift(({ key }) => String(key) === 'a')
+    assert.equal(queue.hasSpent(identity), true, 'the broker would take the next batch for a repetition')
+    const next = queue.take()
+    assert.deepEqual(next.batch.tickets, [1])
+    assert.equal(queue.number(next, another).producerId, another.producerId)
+  })
+}
 
 test('a batch that is refused is halved in its order, before what is behind it', () => {
   const queue = new PartitionQueue('t', 0)
   for (const [i, value] of ['a1', 'a2', 'a3'].entries()) queue.append(small(value), i, 1000, 0)
   const whole = queue.take()
-  queue.number(whole, { producerId: 7n, epoch: 0, transactional: false })
+  queue.number(whole, identity)
   queue.append(small('a4'), 3, 1000, 0)
   queue.split()
   const order: number[] = []
