@@ -33,6 +33,8 @@ export class BrokerLink {
   readonly #access: ClusterAccess
   readonly #address: { host: string; port: number }
   #connected: Promise<Connected> | null = null
+  /** The last one that there was. */
+  #wire: Wire | null = null
   #closed = false
   /** Requests under way. */
   inFlight = 0
@@ -77,6 +79,11 @@ export class BrokerLink {
     }
   }
 
+  /** Whether there is a connection now; it is opened when it is needed. */
+  get isConnected(): boolean {
+    return this.#wire?.isOpen ?? false
+  }
+
   close(): void {
     this.#closed = true
     void this.#connected?.then(({ wire }) => wire.close()).catch(() => {})
@@ -84,6 +91,8 @@ export class BrokerLink {
 
   async #using<T>(work: (connected: Connected) => Promise<T>): Promise<T> {
     if (this.#closed) throw new Error('the producer is closed')
+    // ended by the broker while nothing was under way: no failure
+    if (this.#wire && !this.isConnected) this.#connected = null
     this.#connected ??= this.#connect()
     const connected = this.#connected
     try {
@@ -97,12 +106,14 @@ export class BrokerLink {
   }
 
   async #connect(): Promise<Connected> {
+    this.#wire = null
     const wire = await Wire.open(this.#access, new ResponsePool(0, largestResponse), this.#address)
     try {
       const { apiKeys } = await apiVersionsV3.api.async(wire.asConnection, 'millrace', '1')
       const spoken = apiKeys.find((api) => api.apiKey === produceApiKey)
       const version = spoken ? chooseProduceVersion(spoken.minVersion, spoken.maxVersion) : null
       if (version === null) throw new Error('the broker speaks no version of Produce from 9 on (Kafka 2.8)')
+      this.#wire = wire
       return { wire, version }
     } catch (error) {
       wire.close()

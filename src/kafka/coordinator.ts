@@ -49,6 +49,8 @@ export class Coordinator {
   readonly #events: CoordinatorEvents
   readonly #backoff: Backoff
   #wire: Promise<Wire> | null = null
+  /** The one that is there. */
+  #opened: Wire | null = null
   readonly #closed = new AbortController()
 
   /** @param retry milliseconds */
@@ -70,8 +72,12 @@ export class Coordinator {
       if (this.#closed.signal.aborted) throw new Error('the producer is closed')
       try {
         if (!this.#events.maySend()) throw new MillraceError('lease-expired')
+        // ended by the broker while nothing was asked: no failure
+        if (this.#opened && !this.isConnected) this.#drop()
         this.#wire ??= this.#find()
-        const answer = await question((await this.#wire).asConnection)
+        const wire = await this.#wire
+        this.#opened = wire
+        const answer = await question(wire.asConnection)
         this.#backoff.reset()
         this.#events.trouble(null)
         return answer
@@ -89,6 +95,11 @@ export class Coordinator {
         await setTimeout(this.#backoff.next(), undefined, { signal }).catch(() => {})
       }
     }
+  }
+
+  /** Whether there is a connection now; it is opened when it is needed. */
+  get isConnected(): boolean {
+    return this.#opened?.isOpen ?? false
   }
 
   close(): void {
@@ -118,6 +129,7 @@ export class Coordinator {
   #drop(): void {
     void this.#wire?.then((wire) => wire.close()).catch(() => {})
     this.#wire = null
+    this.#opened = null
   }
 
   /** Any broker knows where it is. */

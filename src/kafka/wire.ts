@@ -131,6 +131,11 @@ export class Wire {
     })
   }
 
+  /** Whether it can still be asked anything: a broker ends connections that nobody used for long. */
+  get isOpen(): boolean {
+    return this.#broken === null
+  }
+
   /** For the library's API functions, which ask for no more of a connection than `send`. */
   get asConnection(): Connection {
     return this as unknown as Connection

@@ -22,12 +22,11 @@ async function withClient<T>(topic: string, use: (client: TopicClient) => Promis
   }
 }
 
-/** The shared Kafka. */
-export function access(): ClusterAccess {
-  const brokers = sharedServers().brokers.split(',')
+/** @param brokers default: the shared Kafka */
+export function access(brokers = sharedServers().brokers): ClusterAccess {
   return {
     name: 'default',
-    brokers,
+    brokers: brokers.split(','),
     clientId: 'millrace-test',
     connectTimeout: 5000,
     requestTimeout: 10_000,
