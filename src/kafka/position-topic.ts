@@ -36,22 +36,15 @@ export class PositionTopic {
    * @throws MillraceError kafka-unreachable, broker-authentication, topic-not-writable
    */
   async last(): Promise<Buffer | null> {
-    const directory = new TopicDirectory(this.#access)
-    try {
-      const topic = await directory.lookUp(this.name)
-      const { start, end } = await this.#bounds()
-      for (let step = nearEnd; start < end; step *= 4n) {
-        const from = end - step > start ? end - step : start
-        const value = await this.#lastWithin(topic, from, end)
-        if (value !== null || from === start) return value
-      }
-      return null
-    } catch (error) {
-      if (isMillraceError(error, 'topic-missing')) return null
-      throw error
-    } finally {
-      await directory.close()
+    const topic = await this.#described()
+    if (!topic) return null
+    const { start, end } = await this.#bounds()
+    for (let step = nearEnd; start < end; step *= 4n) {
+      const from = end - step > start ? end - step : start
+      const value = await this.#lastWithin(topic, from, end)
+      if (value !== null || from === start) return value
     }
+    return null
   }
 
   /** Makes sure that there is the topic. @throws MillraceError topic-missing, kafka-unreachable, ... */
@@ -76,12 +69,17 @@ export class PositionTopic {
   }
 
   async #exists(): Promise<boolean> {
+    const topic = await this.#described()
+    return topic?.partitions.every(({ leader }) => leader >= 0) ?? false
+  }
+
+  /** null: there is none. */
+  async #described(): Promise<Topic | null> {
     const directory = new TopicDirectory(this.#access)
     try {
-      const { partitions } = await directory.lookUp(this.name)
-      return partitions.every(({ leader }) => leader >= 0)
+      return await directory.lookUp(this.name)
     } catch (error) {
-      if (isMillraceError(error, 'topic-missing')) return false
+      if (isMillraceError(error, 'topic-missing')) return null
       throw error
     } finally {
       await directory.close()

@@ -2,7 +2,7 @@
 // began after it, is looked for by the index; the snapshot itself decides.
 
 import { literal } from '../postgres/literal.ts'
-import { rowColumns } from './outbox-row.ts'
+import { rowsOf } from './outbox-row.ts'
 
 /** Sequential scans would be of everything that is not truncated yet; work_mem is for sorting a backlog. */
 const settings = "SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'"
@@ -23,7 +23,7 @@ export function batchQuery(
   ]
   const parts = segments.flatMap((segment) =>
     fresh.map(
-      (condition) => `SELECT ${rowColumns} FROM millrace.outbox_${segment}
+      (condition) => `${rowsOf(`millrace.outbox_${segment}`)}
        WHERE ${condition} AND cluster = ${literal(cluster)} AND id > ${BigInt(from)}
          AND pg_catalog.pg_visible_in_snapshot(xid, ${literal(batch)})`,
     ),
@@ -33,7 +33,7 @@ export function batchQuery(
 
 /** @param condition on millrace.outbox_waiting */
 export function waitingQuery(cluster: string, condition: string, most: number): string {
-  return copy(`SELECT ${rowColumns} FROM millrace.outbox_waiting
+  return copy(`${rowsOf('millrace.outbox_waiting')}
     WHERE cluster = ${literal(cluster)} AND ${condition} ORDER BY id LIMIT ${most}`)
 }
 

@@ -10,16 +10,21 @@ const largestMessage = 95 * 1024 * 1024
 /** Names and values. */
 const mostHeaders = 20_000
 
-const bytes = `(coalesce(pg_catalog.octet_length(key), 0)::bigint + coalesce(pg_catalog.octet_length(value), 0)
+const bytes = `coalesce(pg_catalog.octet_length(key), 0)::bigint + coalesce(pg_catalog.octet_length(value), 0)
   + CASE WHEN headers IS NULL THEN 0 WHEN pg_catalog.cardinality(headers) > ${mostHeaders} THEN ${largestMessage} + 1 ELSE
-    (SELECT coalesce(sum(10 + coalesce(pg_catalog.octet_length(h), 0)), 0) FROM pg_catalog.unnest(headers) AS h) END)`
+    (SELECT coalesce(sum(10 + coalesce(pg_catalog.octet_length(h), 0)), 0) FROM pg_catalog.unnest(headers) AS h) END`
 
-/** In the order in which they are decoded. A message that could never be sent comes without its bytes. */
-export const rowColumns = `xid, id, partition, topic,
-  CASE WHEN pg_catalog.octet_length(key) <= ${largestMessage} THEN key END AS key,
-  CASE WHEN ${bytes} <= ${largestMessage} THEN value END AS value,
-  CASE WHEN ${bytes} <= ${largestMessage} THEN headers END AS headers,
-  "timestamp", CASE WHEN ${bytes} > ${largestMessage} THEN true END AS too_large`
+/**
+ * The rows of a table, in the order in which they are decoded. A message that could never be sent comes without its bytes.
+ * The size is asked for once (OFFSET 0 keeps it from being put in each place where it is used): headers make it dear.
+ */
+export function rowsOf(table: string): string {
+  return `SELECT xid, id, partition, topic,
+    CASE WHEN pg_catalog.octet_length(key) <= ${largestMessage} THEN key END AS key,
+    CASE WHEN fits THEN value END AS value, CASE WHEN fits THEN headers END AS headers,
+    "timestamp", CASE WHEN NOT fits THEN true END AS too_large
+  FROM ${table}, LATERAL (SELECT ${bytes} <= ${largestMessage} AS fits OFFSET 0) AS size`
+}
 
 export interface OutboxRow extends OutgoingRecord {
   topic: string
