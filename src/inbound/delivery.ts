@@ -2,7 +2,6 @@
 // is refused because of a message goes on as the consumer's on_error says: either that message is found and everything
 // before it committed, or everything is committed but what cannot be loaded.
 
-import { setTimeout as setNodeTimeout } from 'node:timers'
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
@@ -10,19 +9,19 @@ import { Backoff } from '../pipeline/backoff.ts'
 import type { Verdict } from '../pipeline/error-policy.ts'
 import { before, isSingle, split } from '../pipeline/span.ts'
 import { DefersCode } from '../postgres/owner-code.ts'
-import type { Session } from '../postgres/session.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
 import type { Batch, LoadedSpan } from './batch.ts'
-import { attach, type Claim } from './claim.ts'
+import type { Claim } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
+import { Damaged } from './damaged.ts'
 import { FailureBrake } from './failure-brake.ts'
 import { findRoutes } from './find-routes.ts'
 import { buildHeld, release } from './held-batch.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { load, PositionLost, TargetChanged } from './loader.ts'
+import { LoadingSession, NoSession } from './loading-session.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import type { Meter } from './meter.ts'
-import { Damaged } from './salvage.ts'
 import { loadSalvaging } from './salvage-load.ts'
 import { Rejected } from './stream-end.ts'
 import { verdictOn } from './verdict.ts'
@@ -49,20 +48,18 @@ export interface DeliveryParts {
   signal: AbortSignal
 }
 
-/** Milliseconds that a load may go on when its consumer was told to stop. */
-const stopPatience = 60_000
-
 export class Delivery {
   readonly #parts: DeliveryParts
   readonly #backoff: Backoff
   readonly #brake = new FailureBrake()
-  #session: Session | null = null
+  readonly #session: LoadingSession
   /** So much failed lately that halving would not pay. */
   #expectsMany = false
 
   constructor(parts: DeliveryParts) {
     this.#parts = parts
     this.#backoff = new Backoff(parts.retry.min, parts.retry.max)
+    this.#session = new LoadingSession(parts)
   }
 
   /**
@@ -140,7 +137,7 @@ export class Delivery {
   async #loadOnce(batch: Batch): Promise<void> {
     const { claim, plan } = this.#parts
     const begun = performance.now()
-    await this.#withSession(batch.spans, (session) => load(session, claim, plan, batch))
+    await this.#session.use(batch.spans, (session) => load(session, claim, plan, batch))
     this.#note(batch.spans, begun)
   }
 
@@ -171,7 +168,7 @@ export class Delivery {
   async #salvageOnce(spans: FetchedSpan[]): Promise<void> {
     const { spec, claim, plan, chunks, budget, signal } = this.#parts
     const begun = performance.now()
-    const loaded = await this.#withSession(spans, (session) => {
+    const loaded = await this.#session.use(spans, (session) => {
       const parts = { session, spec, claim, plan, chunks, budget, expectsMany: this.#expectsMany }
       return loadSalvaging(spans, parts)
     })
@@ -193,42 +190,6 @@ export class Delivery {
       counted.reduce((sum, { messages }) => sum + messages, 0),
     )
     if (pause > 0) await setTimeout(pause, undefined, { signal }).catch(() => {})
-  }
-
-  /** Whose code a load may run; null: that of trusted roles alone. */
-  get #owner(): string | null {
-    const { spec, plan } = this.#parts
-    const isTrusted = plan.routes === null && plan.relationsOf([]).every(({ target }) => target.trusted)
-    return isTrusted ? null : spec.owner
-  }
-
-  /** @returns `committed`, and nothing is done, where an earlier attempt has committed these spans after all */
-  async #withSession<T>(
-    spans: FetchedSpan[],
-    work: (session: Session) => Promise<T>,
-  ): Promise<T | 'committed'> {
-    const { sessions, claim, signal } = this.#parts
-    const session = await sessions.acquire(this, this.#owner).catch((cause) => {
-      throw new NoSession('no session to load in', { cause })
-    })
-    // who was told to stop waits for what is under way, but not for code that never returns
-    let waiting: NodeJS.Timeout | undefined
-    const wait = () => {
-      waiting = setNodeTimeout(() => session.discard(new Error('the consumer was stopped')), stopPatience)
-    }
-    signal.addEventListener('abort', wait, { once: true })
-    try {
-      if (session !== this.#session) {
-        const stored = await attach(session, claim, this.#session)
-        this.#session = session
-        if (isCommitted(spans, stored)) return 'committed'
-      }
-      return await work(session)
-    } finally {
-      signal.removeEventListener('abort', wait)
-      clearTimeout(waiting)
-      sessions.release(session)
-    }
   }
 
   #note(spans: LoadedSpan[], begun: number): void {
@@ -263,9 +224,6 @@ export class Delivery {
   }
 }
 
-/** Whatever kept the daemon from PostgreSQL says nothing about the consumer: it may pass. */
-class NoSession extends Error {}
-
 function verdictFor(error: unknown): Verdict {
   if (error instanceof NoSession) return 'retry'
   return decided(error) ? 'person' : verdictOn(error)
@@ -289,13 +247,3 @@ export const connectionCodes: readonly string[] = [
   'server-standby',
   'identity-changed',
 ]
-
-/**
- * Whether the stored positions are those after the spans.
- * @throws PositionLost when they are neither those nor the ones before it
- */
-function isCommitted(spans: FetchedSpan[], stored: Map<number, bigint>): boolean {
-  if (spans.every((span) => stored.get(span.partition) === span.to)) return true
-  if (spans.every((span) => stored.get(span.partition) === span.from)) return false
-  throw new PositionLost()
-}

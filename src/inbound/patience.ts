@@ -6,10 +6,10 @@ import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { DefersCode } from '../postgres/owner-code.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
+import { Damaged } from './damaged.ts'
 import { connectionCodes } from './delivery.ts'
 import { TargetChanged } from './loader.ts'
 import { type OwnedRequest, RequestLost } from './owned-request.ts'
-import { Damaged } from './salvage.ts'
 import { verdictOn } from './verdict.ts'
 
 export interface Patience {

@@ -2,19 +2,20 @@
 // kept or counted, and the positions move past both. While failures are few the batch is halved until each stands
 // alone; when they are many the server goes through the messages one by one.
 
-import { MillraceError } from '../errors.ts'
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import type { WalkedRecord } from '../kafka/walked-record.ts'
-import { after, isSingle, split } from '../pipeline/span.ts'
+import { isSingle, split } from '../pipeline/span.ts'
 import type { Session } from '../postgres/session.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { Batch, BatchCounts, RejectedMessage } from './batch.ts'
 import type { ConsumerSpec } from './consumer.ts'
+import { Damaged, isDamage, undamaged } from './damaged.ts'
 import type { DeadLetters, Reject } from './dead-letter.ts'
 import { buildHeld, type Held, release } from './held-batch.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { leaveRole, loadRows } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
+import { beyond, cutInto, trimmed } from './portions.ts'
 import type { FailedMessage, Staging } from './staging.ts'
 import { verdictOn } from './verdict.ts'
 import { type FetchedSpan, Pace, placeOf, walkAll } from './walk.ts'
@@ -42,24 +43,6 @@ export interface Salvaged {
   /** Messages were taken one by one. */
   many: boolean
 }
-
-/** A record batch that cannot be read: no message of it is known, so none can be kept. */
-export class Damaged extends Error {
-  readonly rejected: RejectedMessage
-
-  constructor(rejected: RejectedMessage) {
-    super(rejected.reason)
-    this.rejected = rejected
-  }
-}
-
-/** Codes of what is wrong with a record batch rather than with a message. */
-const damages: readonly string[] = [
-  'record-batch-corrupt',
-  'record-batch-unsupported',
-  'compression-unsupported',
-  'message-too-large',
-]
 
 /** Failures in one batch after which halving is given up. */
 const few = 3
@@ -195,7 +178,7 @@ class Salvage {
     }
     for (const [index, span] of piece.map(trimmed).entries()) {
       for (const batch of span.batches) {
-        const walked = await this.#undamaged(span, () =>
+        const walked = await undamaged(span, () =>
           walkAll(batch, span, index, { topic: spec.topic, budget }, this.#pace, sink),
         )
         add(counts, span.partition, walked)
@@ -204,16 +187,6 @@ class Salvage {
     const { segments, messages, bytes } = exploder.finish()
     budget.add(bytes)
     return { segments, messages, size: bytes, refused, counts }
-  }
-
-  async #undamaged<T>(span: FetchedSpan, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work()
-    } catch (error) {
-      if (!(error instanceof MillraceError) || !damages.includes(error.code)) throw error
-      const offset = (error.facts.offset as bigint | undefined) ?? span.from
-      throw new Damaged({ partition: span.partition, offset, code: error.code, reason: error.message })
-    }
   }
 
   /** @returns PostgreSQL's error where it is about a message: then nothing was done */
@@ -234,7 +207,7 @@ class Salvage {
 
   /** @throws Damaged */
   #refuse(rejected: RejectedMessage): void {
-    if (damages.includes(rejected.code)) throw new Damaged(rejected)
+    if (isDamage(rejected.code)) throw new Damaged(rejected)
     this.#add({ ...rejected, sqlstate: null })
   }
 
@@ -273,41 +246,4 @@ function add(counts: Map<number, BatchCounts>, partition: number, more: BatchCou
     skipped: skipped + more.skipped,
     bytes: bytes + more.bytes,
   })
-}
-
-/** Without the record batches that are outside the span. */
-function trimmed(span: FetchedSpan): FetchedSpan {
-  const batches = span.batches.filter((batch) => batch.lastOffset >= span.from && batch.baseOffset < span.to)
-  return { ...span, batches }
-}
-
-/** Parts of about so many messages, in order; cut between record batches. */
-function cutInto(messages: number, spans: FetchedSpan[]): FetchedSpan[][] {
-  const parts: FetchedSpan[][] = []
-  let part: FetchedSpan[] = []
-  let counted = 0
-  for (const span of spans) {
-    let rest = span
-    for (const [index, batch] of span.batches.entries()) {
-      if (counted >= messages) {
-        const at = batch.baseOffset > rest.from ? batch.baseOffset : rest.from
-        const done = rest.batches.length - (span.batches.length - index)
-        if (done > 0) part.push({ ...rest, to: at, leaderEpoch: -1, batches: rest.batches.slice(0, done) })
-        parts.push(part)
-        rest = { ...rest, from: at, batches: rest.batches.slice(done) }
-        part = []
-        counted = 0
-      }
-      counted += batch.records
-    }
-    part.push(rest)
-  }
-  return [...parts, part]
-}
-
-function beyond(piece: FetchedSpan[], { partition, offset }: RejectedMessage): FetchedSpan[] {
-  const index = piece.findIndex(
-    (span) => span.partition === partition && offset >= span.from && offset < span.to,
-  )
-  return after(piece, index, offset)
 }
