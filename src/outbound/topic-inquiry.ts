@@ -9,7 +9,7 @@ export class TopicInquiry {
   readonly #onError: (error: MillraceError) => void
   readonly #backoff: Backoff
   #underWay: Promise<void> | null = null
-  #stopped = false
+  readonly #stopped = new AbortController()
 
   constructor(
     learn: (topic: string) => Promise<void>,
@@ -38,18 +38,20 @@ export class TopicInquiry {
     await this.#underWay
   }
 
+  /** Nothing is asked again, and no pause is waited out: it may be long. */
   stop(): void {
-    this.#stopped = true
+    this.#stopped.abort()
   }
 
   async #ask(topic: string): Promise<void> {
-    while (!this.#stopped) {
+    const { signal } = this.#stopped
+    while (!signal.aborted) {
       try {
         await this.#learn(topic)
         return
       } catch (error) {
         this.#onError(error as MillraceError)
-        await setTimeout(this.#backoff.next())
+        await setTimeout(this.#backoff.next(), undefined, { signal }).catch(() => {})
       }
     }
   }
