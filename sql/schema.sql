@@ -4,6 +4,10 @@ CREATE SEQUENCE millrace.outbox_id AS bigint START 1 INCREMENT 1 CACHE 1;
 GRANT USAGE ON SEQUENCE millrace.outbox_id TO PUBLIC;
 COMMENT ON SEQUENCE millrace.outbox_id IS 'Numbers of the rows of the outbox.';
 
+CREATE SEQUENCE millrace.outbox_segment AS smallint START 0 INCREMENT 1 CACHE 1;
+GRANT SELECT ON SEQUENCE millrace.outbox_segment TO PUBLIC;
+COMMENT ON SEQUENCE millrace.outbox_segment IS 'Copy of millrace.outbox_writing for triggers.';
+
 CREATE SEQUENCE millrace.snapshot_id AS bigint START 1 INCREMENT 1 CACHE 1;
 GRANT USAGE ON SEQUENCE millrace.snapshot_id TO PUBLIC;
 COMMENT ON SEQUENCE millrace.snapshot_id IS 'Numbers of snapshots.';
@@ -497,6 +501,7 @@ CREATE TABLE millrace.outbox_writing (
   CHECK (singleton),
   PRIMARY KEY (singleton)
 );
+CREATE TRIGGER copy_outbox_writing AFTER INSERT OR UPDATE ON millrace.outbox_writing FOR EACH ROW EXECUTE FUNCTION millrace.copy_outbox_writing();
 GRANT SELECT ON TABLE millrace.outbox_writing TO PUBLIC;
 COMMENT ON TABLE millrace.outbox_writing IS 'The segment of the outbox that is written into now.';
 
@@ -1097,6 +1102,110 @@ COMMENT ON COLUMN millrace.outbox_dead_letters.headers_json IS 'Headers as an ob
 COMMENT ON COLUMN millrace.outbox_dead_letters.owner IS 'Role that produced it.';
 COMMENT ON COLUMN millrace.outbox_dead_letters.source IS 'Relation whose trigger produced it, if one did.';
 COMMENT ON COLUMN millrace.outbox_dead_letters.code IS 'Why it was not taken (docs/errors.md).';
+
+CREATE VIEW millrace.outbox_message_0 WITH (check_option=cascaded) AS
+ SELECT "timestamp",
+    owner,
+    partition,
+    cluster,
+    topic,
+    key,
+    value,
+    headers,
+    source
+   FROM millrace.outbox_0 o
+  WHERE owner::text = quote_ident(CURRENT_USER::text) AND
+        CASE
+            WHEN partition IS NULL AND headers IS NULL AND "timestamp" >= '1970-01-01 00:00:00+00'::timestamp with time zone AND "timestamp" < 'infinity'::timestamp with time zone AND (EXISTS ( SELECT
+               FROM millrace.topic_grant g
+              WHERE g.cluster = o.cluster AND g.action = 'produce'::text AND
+                    CASE g.topic
+                        WHEN '*'::text THEN o.topic ~ '^[a-zA-Z0-9._-]+$'::text AND length(o.topic) <= 249 AND (o.topic <> ALL (ARRAY['.'::text, '..'::text]))
+                        ELSE g.topic = o.topic
+                    END AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text)))) THEN true
+            WHEN has_schema_privilege('millrace'::text, 'CREATE WITH GRANT OPTION'::text) THEN true
+            ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+        END;
+GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_message_0 TO PUBLIC;
+COMMENT ON VIEW millrace.outbox_message_0 IS 'The way into a segment of the outbox for single messages.';
+
+CREATE VIEW millrace.outbox_message_1 WITH (check_option=cascaded) AS
+ SELECT "timestamp",
+    owner,
+    partition,
+    cluster,
+    topic,
+    key,
+    value,
+    headers,
+    source
+   FROM millrace.outbox_1 o
+  WHERE owner::text = quote_ident(CURRENT_USER::text) AND
+        CASE
+            WHEN partition IS NULL AND headers IS NULL AND "timestamp" >= '1970-01-01 00:00:00+00'::timestamp with time zone AND "timestamp" < 'infinity'::timestamp with time zone AND (EXISTS ( SELECT
+               FROM millrace.topic_grant g
+              WHERE g.cluster = o.cluster AND g.action = 'produce'::text AND
+                    CASE g.topic
+                        WHEN '*'::text THEN o.topic ~ '^[a-zA-Z0-9._-]+$'::text AND length(o.topic) <= 249 AND (o.topic <> ALL (ARRAY['.'::text, '..'::text]))
+                        ELSE g.topic = o.topic
+                    END AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text)))) THEN true
+            WHEN has_schema_privilege('millrace'::text, 'CREATE WITH GRANT OPTION'::text) THEN true
+            ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+        END;
+GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_message_1 TO PUBLIC;
+COMMENT ON VIEW millrace.outbox_message_1 IS 'The way into a segment of the outbox for single messages.';
+
+CREATE VIEW millrace.outbox_message_2 WITH (check_option=cascaded) AS
+ SELECT "timestamp",
+    owner,
+    partition,
+    cluster,
+    topic,
+    key,
+    value,
+    headers,
+    source
+   FROM millrace.outbox_2 o
+  WHERE owner::text = quote_ident(CURRENT_USER::text) AND
+        CASE
+            WHEN partition IS NULL AND headers IS NULL AND "timestamp" >= '1970-01-01 00:00:00+00'::timestamp with time zone AND "timestamp" < 'infinity'::timestamp with time zone AND (EXISTS ( SELECT
+               FROM millrace.topic_grant g
+              WHERE g.cluster = o.cluster AND g.action = 'produce'::text AND
+                    CASE g.topic
+                        WHEN '*'::text THEN o.topic ~ '^[a-zA-Z0-9._-]+$'::text AND length(o.topic) <= 249 AND (o.topic <> ALL (ARRAY['.'::text, '..'::text]))
+                        ELSE g.topic = o.topic
+                    END AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text)))) THEN true
+            WHEN has_schema_privilege('millrace'::text, 'CREATE WITH GRANT OPTION'::text) THEN true
+            ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+        END;
+GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_message_2 TO PUBLIC;
+COMMENT ON VIEW millrace.outbox_message_2 IS 'The way into a segment of the outbox for single messages.';
+
+CREATE VIEW millrace.outbox_message_3 WITH (check_option=cascaded) AS
+ SELECT "timestamp",
+    owner,
+    partition,
+    cluster,
+    topic,
+    key,
+    value,
+    headers,
+    source
+   FROM millrace.outbox_3 o
+  WHERE owner::text = quote_ident(CURRENT_USER::text) AND
+        CASE
+            WHEN partition IS NULL AND headers IS NULL AND "timestamp" >= '1970-01-01 00:00:00+00'::timestamp with time zone AND "timestamp" < 'infinity'::timestamp with time zone AND (EXISTS ( SELECT
+               FROM millrace.topic_grant g
+              WHERE g.cluster = o.cluster AND g.action = 'produce'::text AND
+                    CASE g.topic
+                        WHEN '*'::text THEN o.topic ~ '^[a-zA-Z0-9._-]+$'::text AND length(o.topic) <= 249 AND (o.topic <> ALL (ARRAY['.'::text, '..'::text]))
+                        ELSE g.topic = o.topic
+                    END AND (g.grantee::oid = 0::oid OR pg_has_role(g.grantee::oid, 'USAGE'::text)))) THEN true
+            WHEN has_schema_privilege('millrace'::text, 'CREATE WITH GRANT OPTION'::text) THEN true
+            ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
+        END;
+GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_message_3 TO PUBLIC;
+COMMENT ON VIEW millrace.outbox_message_3 IS 'The way into a segment of the outbox for single messages.';
 
 CREATE VIEW millrace.outbox_status WITH (security_barrier=true) AS
  SELECT c.name AS cluster,
@@ -1846,63 +1955,96 @@ CREATE OR REPLACE FUNCTION millrace.capture_body(p millrace.publication)
 AS $function$
 DECLARE
   by_row constant boolean := p.capture = 'row';
-  whole constant boolean := by_row AND p.columns IS NULL;
   names constant text[] := ARRAY(SELECT jsonb_object_keys(p.column_numbers) ORDER BY 1);
-  named constant text := (SELECT coalesce(string_agg(format('%%1$s.%1$I AS %1$I', n), ', '), '') FROM unnest(names) AS n);
   virtual constant boolean := current_setting('server_version_num')::integer >= 180000;
-  branches text := '';
-  op text;
+  -- negative, where columns were renamed since, or are virtual
+  segment constant text := format('(SELECT %s FROM millrace.outbox_writing AS w)',
+    CASE WHEN names = '{}' AND NOT virtual THEN 'w.segment' ELSE format('CASE WHEN (SELECT count(*)%s FROM pg_attribute AS a
+      WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
+      CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
+      CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END);
+  -- a new owner could have what is called here act as the former one
+  owner_check constant text := format($body$EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, %s) AND c.relowner <> me
+    AND NOT c.relispartition AND millrace.rows_run_code(c.oid)) THEN
+    PERFORM millrace.refuse('table-owner-changed', format('%%s belongs to another role than its publication, %%s', TG_RELID::regclass, me));
+$body$, p.relation::oid);
+  other_ways constant text := format($body$  ELSIF TG_OP = 'TRUNCATE' THEN
+    PERFORM millrace.capture_truncate(%1$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
+  ELSIF segment < 0 THEN
+    FOREACH statement IN ARRAY millrace.renamed_statements(%1$s, TG_OP, TG_RELID, -1 - segment) LOOP
+      EXECUTE statement USING NEW, OLD, me, open;
+    END LOOP;
+$body$, p.id);
+  open constant text := CASE p.envelope WHEN 'pg2kafka' THEN 'millrace.snapshot_open(TG_RELID, TG_NAME)' ELSE 'false' END;
+  wake constant text := E'  IF millrace.outbox_wake() IS NULL THEN\n    NULL;\n  END IF;\n';
 BEGIN
-  FOREACH op IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
-    branches := branches || format(E'  ELSIF TG_OP = %L THEN\n    CASE segment\n', op) || (
-      SELECT string_agg(format(E'      WHEN %s THEN\n%s', s, coalesce((
-          SELECT string_agg('        ' || c || E';\n', '' ORDER BY place)
-          FROM unnest(millrace.capture_statements(p, op, s,
-            CASE WHEN by_row THEN '(SELECT ' || replace(named, '%1$s', 'NEW') || ')' ELSE 'new_rows' END,
-            CASE WHEN by_row THEN '(SELECT ' || replace(named, '%1$s', 'OLD') || ')' ELSE 'old_rows' END, 'me', 'open',
-            CASE WHEN whole THEN 'row_to_json(NEW)' END, CASE WHEN whole THEN 'row_to_json(OLD)' END)) WITH ORDINALITY AS c (c, place)),
-        E'        NULL;\n')), '' ORDER BY s) FROM generate_series(0, 3) AS s) || E'    END CASE;\n';
-  END LOOP;
+  IF by_row THEN
+    RETURN format($body$
+#variable_conflict use_column
+DECLARE
+  me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
+  segment integer := pg_sequence_last_value('millrace.outbox_segment');
+  open boolean;
+  statement text;
+  ends boolean := false;
+  begins boolean := false;
+  same boolean;
+  old_key text;
+  new_key text;
+  old_data text;
+  new_data text;
+  changed text;
+  message_key bytea;
+  message bytea;
+BEGIN
+  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%1$L::regclass, %2$L) = 0) THEN
+    segment := %3$s;
+    open := TG_OP <> 'TRUNCATE' AND %4$s;
+  END IF;
+  -- for each row only where it has to be
+  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%1$L::regclass, %2$L) < 2) THEN
+    IF %5$s%6$s  END IF;
+  END IF;
+  IF TG_OP <> 'TRUNCATE' AND segment >= 0 THEN
+%7$s  END IF;
+%8$s  RETURN NULL;
+END
+$body$, p.relation::oid, names, segment, open, owner_check, other_ways, millrace.capture_row(p), wake);
+  END IF;
   RETURN format($body$
 #variable_conflict use_column
 DECLARE
   me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
-  segment integer := (SELECT %4$s FROM millrace.outbox_writing AS w);
-  open constant boolean := %1$s;
+  segment integer := %s;
+  open constant boolean := %s;
   statement text;
 BEGIN
-  -- a new owner could have what is called here act as the former one
-  IF EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, %6$s) AND c.relowner <> me AND NOT c.relispartition
-    AND millrace.rows_run_code(c.oid)) THEN
-    PERFORM millrace.refuse('table-owner-changed', format('%%s belongs to another role than its publication, %%s', TG_RELID::regclass, me));
-  ELSIF %2$s THEN
+  IF %s  ELSIF TG_LEVEL = 'ROW' THEN
     RETURN NULL;
-  ELSIF TG_OP = 'TRUNCATE' THEN
-    PERFORM millrace.capture_truncate(%3$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
-  ELSIF segment < 0 THEN
-    FOREACH statement IN ARRAY millrace.renamed_statements(%3$s, TG_OP, TG_RELID, -1 - segment) LOOP
-      EXECUTE statement USING NEW, OLD, me, open;
-    END LOOP;
-%5$s  END IF;
-  IF millrace.outbox_wake() IS NULL THEN
-    NULL;
-  END IF;
-  RETURN NULL;
+%s%s  END IF;
+%s  RETURN NULL;
 END
-$body$,
-    CASE p.envelope WHEN 'pg2kafka' THEN 'millrace.snapshot_open(TG_RELID, TG_NAME)' ELSE 'false' END,
-    CASE p.capture WHEN 'row' THEN 'false' ELSE 'TG_LEVEL = ''ROW''' END,
-    p.id,
-    -- negative, where columns were renamed since, or are virtual
-    CASE WHEN names = '{}' AND NOT virtual THEN 'w.segment' ELSE format('CASE WHEN (SELECT count(*)%s FROM pg_attribute AS a
-      WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
-      CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
-      CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END,
-    branches, p.relation::oid);
+$body$, segment, open, owner_check, other_ways, millrace.capture_branches(p), wake);
 END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.capture_body(millrace.publication) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.capture_branches(p millrace.publication)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT string_agg(format(E'  ELSIF TG_OP = %L THEN\n    CASE segment\n%s    END CASE;\n', o.op, (
+    SELECT string_agg(format(E'      WHEN %s THEN\n%s', s, coalesce((
+        SELECT string_agg('        ' || c || E';\n', '' ORDER BY place)
+        FROM unnest(millrace.capture_statements(p, o.op, s, 'new_rows', 'old_rows', 'me', 'open')) WITH ORDINALITY AS c (c, place)),
+      E'        NULL;\n')), '' ORDER BY s) FROM generate_series(0, 3) AS s)), '' ORDER BY o.place)
+  FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS o (op, place)
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.capture_branches(millrace.publication) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.capture_name(publication bigint)
  RETURNS text
@@ -1913,7 +2055,77 @@ AS $function$ SELECT 'publication ' || publication $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.capture_name(bigint) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.capture_statements(p millrace.publication, op text, segment integer, new_rows text, old_rows text, role text, open text DEFAULT 'false'::text, new_data text DEFAULT NULL::text, old_data text DEFAULT NULL::text)
+CREATE OR REPLACE FUNCTION millrace.capture_row(p millrace.publication)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  keyed constant boolean := p.key_columns <> '{}';
+  names constant text[] := ARRAY(SELECT jsonb_object_keys(p.column_numbers) ORDER BY 1);
+  pg2kafka constant boolean := p.envelope = 'pg2kafka';
+  row_name text;
+  matches text;
+  code text := '';
+BEGIN
+  FOREACH row_name IN ARRAY ARRAY['OLD', 'NEW'] LOOP
+    matches := coalesce(format('coalesce((SELECT (%s%s) FROM (SELECT %s) AS n), false)', p.filter, E'\n',
+      (SELECT string_agg(format('%1$s.%2$I AS %2$I', row_name, c), ', ') FROM unnest(names) AS c)), 'true');
+    code := code || format(E'  IF TG_OP <> %L THEN\n    %s_key := %s;\n    %s := %s;\n%s  END IF;\n',
+      CASE row_name WHEN 'OLD' THEN 'INSERT' ELSE 'DELETE' END, lower(row_name), millrace.key_expression(p, row_name),
+      CASE row_name WHEN 'OLD' THEN 'ends' ELSE 'begins' END, CASE WHEN p.filter IS NULL THEN 'true' ELSE matches END,
+      CASE WHEN row_name = 'NEW' OR p.envelope <> 'row'
+        THEN format(E'    %s_data := %s;\n', lower(row_name), millrace.trigger_row_expression(p, row_name)) END);
+  END LOOP;
+  code := code || E'  same := ends AND begins AND old_key IS NOT DISTINCT FROM new_key;\n'
+    || format(E'  ends := ends AND NOT same%s;\n',
+      CASE WHEN p.envelope = 'row' THEN CASE WHEN keyed THEN ' AND old_key IS NOT NULL' ELSE ' AND false' END END);
+  IF pg2kafka THEN
+    code := code || $code$  IF same THEN
+    changed := (SELECT '{' || string_agg(to_json(c.key)::text || ':' || c.value::text, ',' ORDER BY c.place) || '}'
+      FROM json_each(new_data::json) WITH ORDINALITY AS c (key, value, place)
+      WHERE c.value::text IS DISTINCT FROM (old_data::json -> c.key)::text);
+    begins := changed IS NOT NULL;
+  END IF;
+$code$;
+  END IF;
+  RETURN code || format($code$  FOR turn IN 1..%s LOOP
+    IF turn = 1 AND ends THEN
+      message_key := convert_to(old_key, 'UTF8');
+      message := %s;
+    ELSIF turn = 2 AND ends AND %s THEN
+      message := NULL;
+    ELSIF turn = 3 AND begins THEN
+      message_key := convert_to(new_key, 'UTF8');
+      message := convert_to(%s, 'UTF8');
+%s    ELSE
+      CONTINUE;
+    END IF;
+    CASE segment
+%s    END CASE;
+  END LOOP;
+$code$,
+    CASE WHEN pg2kafka THEN 4 ELSE 3 END,
+    CASE p.envelope WHEN 'row' THEN 'NULL' ELSE format('convert_to(%s, ''UTF8'')', millrace.value_expression(p,
+      CASE WHEN pg2kafka THEN '''DELETE''' ELSE '''d''' END, 'old_key', 'old_data', CASE WHEN pg2kafka THEN '''{}''' ELSE 'NULL' END)) END,
+    CASE WHEN keyed AND p.envelope = 'debezium' THEN 'true' ELSE 'false' END,
+    millrace.value_expression(p,
+      CASE WHEN pg2kafka THEN 'CASE WHEN same THEN ''UPDATE'' ELSE ''INSERT'' END' ELSE 'CASE WHEN same THEN ''u'' ELSE ''c'' END' END,
+      'new_key', 'CASE WHEN same THEN old_data END', CASE WHEN pg2kafka THEN 'CASE WHEN same THEN changed ELSE new_data END' ELSE 'new_data' END),
+    CASE WHEN pg2kafka THEN format(E'    ELSIF turn = 4 AND same AND millrace.snapshot_open(TG_RELID, TG_NAME) THEN
+      message_key := convert_to(new_key, ''UTF8'');\n      message := convert_to(%s, ''UTF8'');\n',
+      millrace.value_expression(p, '''SNAPSHOT''', 'new_key', 'NULL', 'new_data')) END,
+    (SELECT string_agg(format($code$      WHEN %s THEN
+        INSERT INTO millrace.outbox_message_%1$s (owner, "timestamp", cluster, topic, source, key, value)
+        VALUES (me, clock_timestamp(), %L, %L, %L, message_key, message);
+$code$, s, p.cluster, p.topic, 'publication ' || p.id), '' ORDER BY s) FROM generate_series(0, 3) AS s));
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.capture_row(millrace.publication) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.capture_statements(p millrace.publication, op text, segment integer, new_rows text, old_rows text, role text, open text DEFAULT 'false'::text)
  RETURNS text[]
  LANGUAGE plpgsql
  STABLE
@@ -1928,8 +2140,8 @@ DECLARE
   -- Both sides are filled in the same order. A full join is never a nested loop, whatever the plan's estimate was.
   side constant text := '(SELECT row_number() OVER () AS place, %s AS key, %s AS data, coalesce((%s), false) AS matches FROM %s AS n)';
   kept constant text := coalesce(p.filter || E'\n', 'true');
-  pairs constant text := format(side, key, coalesce(old_data, made), kept, old_rows) || ' AS o FULL JOIN '
-    || format(side, key, coalesce(new_data, made), kept, new_rows) || ' AS n ON n.place = o.place';
+  pairs constant text := format(side, key, made, kept, old_rows) || ' AS o FULL JOIN '
+    || format(side, key, made, kept, new_rows) || ' AS n ON n.place = o.place';
   gone constant text := format('SELECT %1$s AS key FROM %2$s AS n%4$s EXCEPT ALL SELECT %1$s FROM %3$s AS n%4$s', key, old_rows, new_rows, condition);
   same constant text := 'coalesce(o.matches AND o.key IS NOT DISTINCT FROM n.key, false)';
   bytes constant text := 'convert_to(%s, ''UTF8'')';
@@ -1937,7 +2149,7 @@ DECLARE
   create_op constant text := CASE p.envelope WHEN 'pg2kafka' THEN '''INSERT''' ELSE '''c''' END;
   delete_op constant text := CASE p.envelope WHEN 'pg2kafka' THEN '''DELETE''' ELSE '''d''' END;
   created constant text := head || format(bytes, key) || ', '
-    || format(bytes, millrace.value_expression(p, create_op, key, 'NULL', coalesce(new_data, made))) || ' FROM ' || new_rows || ' AS n' || condition;
+    || format(bytes, millrace.value_expression(p, create_op, key, 'NULL', made)) || ' FROM ' || new_rows || ' AS n' || condition;
 BEGIN
   IF op = 'INSERT' THEN
     RETURN ARRAY[created];
@@ -1946,7 +2158,7 @@ BEGIN
       key, old_rows, condition)] END;
   ELSIF op = 'DELETE' THEN
     RETURN ARRAY[head || format('convert_to(%s, ''UTF8''), m.value FROM %s AS n CROSS JOIN LATERAL (VALUES (convert_to(%s, ''UTF8''))%s) AS m (value)%s',
-      key, old_rows, millrace.value_expression(p, delete_op, key, coalesce(old_data, made), CASE p.envelope WHEN 'pg2kafka' THEN '''{}''' ELSE 'NULL' END), tombstone, condition)];
+      key, old_rows, millrace.value_expression(p, delete_op, key, made, CASE p.envelope WHEN 'pg2kafka' THEN '''{}''' ELSE 'NULL' END), tombstone, condition)];
   ELSIF p.envelope = 'row' THEN
     RETURN CASE WHEN p.key_columns = '{}' THEN '{}'::text[]
       ELSE ARRAY[head || format('convert_to(g.key, ''UTF8''), NULL::bytea FROM (%s) AS g WHERE g.key IS NOT NULL', gone)] END || created;
@@ -1972,7 +2184,7 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.capture_statements(millrace.publication,text,integer,text,text,text,text,text,text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.capture_statements(millrace.publication,text,integer,text,text,text,text) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.capture_truncate(publication bigint, truncated oid, trigger_name name, segment integer, role regrole)
  RETURNS void
@@ -3050,6 +3262,19 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.contained_types(oid[]) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.copy_outbox_writing()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM setval('millrace.outbox_segment', NEW.segment);
+  RETURN NULL;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.copy_outbox_writing() TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.daemon_connected()
  RETURNS boolean
  LANGUAGE sql
@@ -4053,6 +4278,29 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.lock_target(text,text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.look_at_shape(relation regclass, names text[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') OR (
+    SELECT count(*) FILTER (WHERE a.attname = ANY (names)) <> cardinality(names) OR bool_or(a.attgenerated = 'v')
+    FROM pg_attribute AS a WHERE a.attrelid = look_at_shape.relation AND NOT a.attisdropped)
+  THEN
+    RETURN 0;
+  ELSIF millrace.rows_run_code(relation) AND NOT EXISTS (
+    SELECT FROM pg_class AS c WHERE c.oid = look_at_shape.relation AND c.relkind = 'r'
+      AND c.relowner = quote_ident(CURRENT_USER::text)::regrole)
+  THEN
+    RETURN 1;
+  END IF;
+  RETURN 2;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.look_at_shape(regclass,text[]) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.make_capture(publication bigint)
  RETURNS void
  LANGUAGE plpgsql
@@ -4587,17 +4835,11 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.outbox_sleep() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.outbox_wake()
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
+ RETURNS boolean
+ LANGUAGE sql
 AS $function$
-BEGIN
-  IF pg_try_advisory_lock_shared(1298756723, 5) THEN
-    PERFORM pg_advisory_unlock_shared(1298756723, 5);
-  ELSE
-    PERFORM pg_notify('millrace_outbox', '');
-  END IF;
-END
+  SELECT CASE WHEN pg_catalog.pg_try_advisory_lock_shared(1298756723, 5) THEN pg_catalog.pg_advisory_unlock_shared(1298756723, 5)
+    ELSE pg_catalog.pg_notify('millrace_outbox', '') IS NULL END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.outbox_wake() TO PUBLIC;
@@ -5884,6 +6126,19 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.settle_snapshots(oid) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.shape(relation regclass, names text[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN coalesce(millrace.look_at_shape(relation, names), 0);
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.shape(regclass,text[]) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.snapshot_blocks(relation oid)
  RETURNS bigint
  LANGUAGE sql
@@ -6549,6 +6804,22 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.topic_watermarks(text,integer,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.topic_watermarks(text,integer,text) IS 'First offset and the offset after the last message of a partition, or of all, as a daemon last saw them.';
 
+CREATE OR REPLACE FUNCTION millrace.trigger_row_expression(p millrace.publication, row_name text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN p.columns IS NULL THEN format('row_to_json(%s)::text', row_name)
+    ELSE millrace.json_object_of(p.columns, ARRAY(
+      SELECT CASE WHEN p.with_schema
+        THEN millrace.connect_value(millrace.published_type(p, c.name), format('%s.%I', row_name, c.name))
+        ELSE format('to_json(%s.%I)::text', row_name, c.name) END
+      FROM unnest(p.columns) WITH ORDINALITY AS c (name, place) ORDER BY c.place)) END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.trigger_row_expression(millrace.publication,text) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.trusted_roles()
  RETURNS oid[]
  LANGUAGE sql
@@ -6910,7 +7181,6 @@ DECLARE
   at timestamptz := coalesce("timestamp", clock_timestamp());
   into_cluster text := cluster;
   another text;
-  segment smallint;
 BEGIN
   -- Said here already, because a call takes longer than the question.
   IF topic ~ '^[a-zA-Z0-9._-]+$' IS NOT TRUE OR length(topic) > 249 OR topic IN ('.', '..') OR partition < 0
@@ -6923,35 +7193,29 @@ BEGIN
     IF into_cluster = another IS NOT TRUE THEN
       PERFORM millrace.given_cluster(NULL);
     END IF;
-    segment := (SELECT w.segment FROM millrace.outbox_writing AS w);
-  ELSE
-    SELECT w.segment INTO segment FROM millrace.outbox_writing AS w
-    WHERE EXISTS (SELECT FROM millrace.broker AS b WHERE b.cluster = into_cluster);
-    IF NOT FOUND THEN
-      IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = into_cluster) THEN
-        PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(into_cluster, 64)));
-      ELSIF source IS NULL THEN
-        PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', into_cluster));
-      END IF;
-      -- whoever writes to a table with a trigger has nothing to do with brokers: the message waits for one
-      segment := (SELECT w.segment FROM millrace.outbox_writing AS w);
+  ELSIF NOT EXISTS (SELECT FROM millrace.broker AS b WHERE b.cluster = into_cluster) THEN
+    IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = into_cluster) THEN
+      PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(into_cluster, 64)));
+    ELSIF source IS NULL THEN
+      PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', into_cluster));
     END IF;
+    -- whoever writes to a table with a trigger has nothing to do with brokers: the message waits for one
   END IF;
-  CASE segment
+  CASE pg_sequence_last_value('millrace.outbox_segment')
     WHEN 0 THEN
-      INSERT INTO millrace.outbox_0 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      INSERT INTO millrace.outbox_message_0 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
         write_message.headers, write_message.source);
     WHEN 1 THEN
-      INSERT INTO millrace.outbox_1 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      INSERT INTO millrace.outbox_message_1 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
         write_message.headers, write_message.source);
     WHEN 2 THEN
-      INSERT INTO millrace.outbox_2 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      INSERT INTO millrace.outbox_message_2 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
         write_message.headers, write_message.source);
     WHEN 3 THEN
-      INSERT INTO millrace.outbox_3 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      INSERT INTO millrace.outbox_message_3 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
         write_message.headers, write_message.source);
   END CASE;

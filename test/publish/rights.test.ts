@@ -174,3 +174,34 @@ for (const capture of ['statement', 'row']) {
     assert.deepEqual(await superuser.column('SELECT as_role FROM ran'), [])
   })
 }
+
+for (const [kind, table, column] of [
+  ['table', 'CREATE TABLE moods (id int PRIMARY KEY, mood mood)', 'mood'],
+  [
+    'partitioned table',
+    'CREATE TABLE moods (id int PRIMARY KEY, mood mood) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF moods DEFAULT',
+    'mood',
+  ],
+  ['table that gets such a column later', 'CREATE TABLE moods (id int PRIMARY KEY)', null],
+  [
+    'partitioned table that gets such a column later',
+    'CREATE TABLE moods (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF moods DEFAULT',
+    null,
+  ],
+] as const) {
+  for (const within of ['session', 'transaction'])
+    test(`F38 nor in a ${within} that has written to the ${kind} by row before`, async (t) => {
+      const { alice, superuser, roles } = await publishedDatabase(t)
+      await alice.run(`CREATE TYPE mood AS ENUM ('fine'); ${table}; CREATE TABLE ran (as_role text); GRANT INSERT ON ran TO PUBLIC;
+        SELECT millrace.publish('moods', capture := 'row', snapshot := false); GRANT INSERT ON moods TO ${roles.bob}`)
+      await superuser.run(`GRANT CREATE ON SCHEMA public TO ${roles.bob}; SET search_path = public;
+        SET ROLE ${roles.bob}; ${within === 'transaction' ? 'BEGIN;' : ''} INSERT INTO moods (id) VALUES (1), (2); RESET ROLE`)
+      await superuser.run(`ALTER TYPE mood OWNER TO ${roles.bob}; ALTER TABLE moods OWNER TO ${roles.bob}; SET ROLE ${roles.bob};
+        CREATE FUNCTION told(mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.ran VALUES (current_user); RETURN '1'; END $$;
+        CREATE CAST (mood AS json) WITH FUNCTION told(mood)`)
+      if (column === null) await superuser.run('ALTER TABLE moods ADD COLUMN mood mood')
+      await assert.rejects(superuser.run(`INSERT INTO moods VALUES (3, 'fine')`), /belongs to another role/)
+      await superuser.run('ROLLBACK; RESET ROLE')
+      assert.deepEqual(await superuser.column('SELECT as_role FROM ran'), [])
+    })
+}

@@ -123,3 +123,31 @@ test('a table of a subscription is captured while logical replication applies', 
   assert.deepEqual(await lines(), ['1={"id":1}'])
   await superuser.run('DROP SUBSCRIPTION none')
 })
+
+// What is asked once for each plan (millrace.shape) has to be asked again when another session alters the table.
+for (const isolation of ['read committed', 'repeatable read'])
+  test(`F21 a session that has written before follows what others alter (${isolation})`, async (t) => {
+    const { alice, bob, roles, lines } = await publishedDatabase(t)
+    await alice.run(
+      `${partitioned}; SELECT millrace.publish('p', key := '{id}'); GRANT INSERT, SELECT, UPDATE ON p, two TO ${roles.bob}`,
+    )
+    await bob.run(
+      `SET default_transaction_isolation = '${isolation}'; INSERT INTO two (id, place, v) VALUES (1, 2, 'a')`,
+    )
+    await alice.run('ALTER TABLE p RENAME COLUMN id TO other')
+    await bob.run(
+      `INSERT INTO two (other, place, v) VALUES (2, 2, 'b'); INSERT INTO p (other, place, v) VALUES (3, 2, 'c')`,
+    )
+    await alice.run('ALTER TABLE p RENAME COLUMN other TO id; ALTER TABLE p ADD COLUMN more int DEFAULT 7')
+    await bob.run(`INSERT INTO two (id, place, v) VALUES (4, 2, 'd')`)
+    await bob.run(`BEGIN; SAVEPOINT s; INSERT INTO two (id, place, v) VALUES (5, 2, 'e'); ROLLBACK TO s`)
+    await alice.run('ALTER TABLE p RENAME COLUMN id TO again')
+    await bob.run(`UPDATE two SET v = 'f' WHERE v = 'd'; COMMIT`)
+    assert.deepEqual(await lines(), [
+      '1={"v":"a","place":2,"id":1}',
+      '2={"v":"b","place":2,"id":2}',
+      '3={"v":"c","place":2,"id":3}',
+      '4={"v":"d","place":2,"id":4,"more":7}',
+      '4={"v":"f","place":2,"id":4,"more":7}',
+    ])
+  })

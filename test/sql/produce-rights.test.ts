@@ -121,6 +121,12 @@ describe('what an ordinary role can do to the outbox', () => {
         'UPDATE millrace.outbox_writing SET segment = 1',
         'SELECT segment FROM millrace.outbox_writing FOR SHARE',
         `SELECT setval('millrace.outbox_id', 1)`,
+        `SELECT setval('millrace.outbox_segment', 1)`,
+        'SELECT topic FROM millrace.outbox_message_0',
+        `INSERT INTO millrace.outbox_message_0 (cluster, topic) VALUES ('default', 'topic') RETURNING topic`,
+        `UPDATE millrace.outbox_message_0 SET value = 'x'`,
+        'DELETE FROM millrace.outbox_message_0',
+        'BEGIN; LOCK TABLE millrace.outbox_message_0 IN ROW EXCLUSIVE MODE',
       ]) {
         assert.match(String(await session.refusal(sql)), /^permission denied .* 42501$/, sql)
         await session.run('ROLLBACK')
@@ -134,27 +140,53 @@ describe('what an ordinary role can do to the outbox', () => {
         ),
         /^new row violates row-level security policy .* 42501$/,
       )
+    for (const session of [alice, admin])
+      assert.match(
+        String(
+          await session.refusal(
+            `INSERT INTO millrace.outbox_message_0 (cluster, topic, owner) VALUES ('default', 'topic', 'postgres')`,
+          ),
+        ),
+        /^new row violates check option .* 44000$/,
+      )
     assert.equal(await superuser.value('SELECT count(*)::int FROM millrace.outbox'), 1)
   })
 
-  test('rows that it writes itself are held to the same', async (t) => {
-    const { alice, superuser } = await outboxDatabase(t)
-    const insert = (column: string, value: string): string =>
-      `INSERT INTO millrace.outbox_2 (cluster, topic, ${column}) VALUES ('default', 'topic', ${value})`
-    assert.equal(await alice.refusal(insert('partition', '-1')), 'partition-invalid 22023')
-    assert.equal(await alice.refusal(insert('"timestamp"', `'infinity'`)), 'timestamp-invalid 22023')
-    assert.equal(await alice.refusal(insert('headers', `'{a}'`)), 'headers-invalid 22023')
-    assert.equal(await alice.refusal(insert('headers', `'{{a,b},{c,d}}'`)), 'headers-invalid 22023')
-    assert.equal(await alice.refusal(insert('headers', `'[0:1]={a,b}'`)), 'headers-invalid 22023')
-    assert.equal(await alice.refusal(insert('headers', `'{a,b,millrace-id,x}'`)), 'headers-invalid 22023')
-    assert.equal(
-      await alice.refusal(insert('headers', `array_fill(''::bytea, '{20002}')`)),
-      'headers-invalid 22023',
-    )
-    assert.equal(await alice.refusal(insert('headers', `'{a,millrace-id}'`)), null)
-    assert.equal(await alice.refusal(insert('headers', `'{a,b}'`)), null)
-    assert.equal(await superuser.value('SELECT count(*)::int FROM millrace.outbox'), 2)
-  })
+  for (const door of ['outbox_2', 'outbox_message_2'])
+    test(`rows that it writes itself into ${door} are held to the same`, async (t) => {
+      const { alice, bob, owner, roles, superuser } = await outboxDatabase(t)
+      const insert = (column: string, value: string): string =>
+        `INSERT INTO millrace.${door} (cluster, topic, ${column}) VALUES ('default', 'topic', ${value})`
+      assert.equal(await bob.refusal(insert('value', `'v'`)), 'topic-not-granted 42501')
+      await owner.run(`SELECT millrace.grant_topic('*', '${roles.bob}', action := 'produce')`)
+      assert.equal(
+        await bob.refusal(`INSERT INTO millrace.${door} (cluster, topic) VALUES ('default', '*')`),
+        'topic-invalid 22023',
+      )
+      assert.equal(
+        await bob.refusal(`INSERT INTO millrace.${door} (cluster, topic) VALUES ('default', '..')`),
+        'topic-invalid 22023',
+      )
+      assert.match(
+        String(await bob.refusal(`INSERT INTO millrace.${door} (cluster, topic) VALUES ('other', 't')`)),
+        /42501|42704/,
+      )
+      await owner.run(`SELECT millrace.revoke_topic('*', '${roles.bob}')`)
+      assert.equal(await bob.refusal(insert('value', `'v'`)), 'topic-not-granted 42501')
+      assert.equal(await alice.refusal(insert('partition', '-1')), 'partition-invalid 22023')
+      assert.equal(await alice.refusal(insert('"timestamp"', `'infinity'`)), 'timestamp-invalid 22023')
+      assert.equal(await alice.refusal(insert('headers', `'{a}'`)), 'headers-invalid 22023')
+      assert.equal(await alice.refusal(insert('headers', `'{{a,b},{c,d}}'`)), 'headers-invalid 22023')
+      assert.equal(await alice.refusal(insert('headers', `'[0:1]={a,b}'`)), 'headers-invalid 22023')
+      assert.equal(await alice.refusal(insert('headers', `'{a,b,millrace-id,x}'`)), 'headers-invalid 22023')
+      assert.equal(
+        await alice.refusal(insert('headers', `array_fill(''::bytea, '{20002}')`)),
+        'headers-invalid 22023',
+      )
+      assert.equal(await alice.refusal(insert('headers', `'{a,millrace-id}'`)), null)
+      assert.equal(await alice.refusal(insert('headers', `'{a,b}'`)), null)
+      assert.equal(await superuser.value('SELECT count(*)::int FROM millrace.outbox'), 2)
+    })
 })
 
 describe('F36 a hostile search path', () => {

@@ -447,6 +447,7 @@ describe('F36 hostile objects on the search path', () => {
       'millrace.await(bigint,boolean)',
       'millrace.consume(...)',
       'millrace.consumer_id(text,text,text)',
+      'millrace.outbox_wake()',
       'millrace.produce(text,bytea,bytea,integer,jsonb,text,timestamp with time zone)',
       'millrace.produce(text,bytea,text,integer,jsonb,text,timestamp with time zone)',
       'millrace.produce(text,text,bytea,integer,jsonb,text,timestamp with time zone)',

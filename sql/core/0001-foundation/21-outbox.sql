@@ -46,6 +46,24 @@ CREATE TABLE millrace.outbox_writing (
   segment smallint NOT NULL CHECK (segment BETWEEN 0 AND 3)
 );
 COMMENT ON TABLE millrace.outbox_writing IS 'The segment of the outbox that is written into now.';
+
+-- The same number, where a trigger reads it for each row: that takes no query. It changes when the row does, not when that commits, and stays
+-- when it is rolled back. No harm is done: who truncates a segment locks it first, and looks what is in it.
+CREATE SEQUENCE millrace.outbox_segment AS smallint MINVALUE 0 MAXVALUE 3;
+COMMENT ON SEQUENCE millrace.outbox_segment IS 'Copy of millrace.outbox_writing for triggers.';
+
+CREATE FUNCTION millrace.copy_outbox_writing() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM setval('millrace.outbox_segment', NEW.segment);
+  RETURN NULL;
+END
+$$;
+CREATE TRIGGER copy_outbox_writing AFTER INSERT OR UPDATE ON millrace.outbox_writing
+  FOR EACH ROW EXECUTE FUNCTION millrace.copy_outbox_writing();
+
 INSERT INTO millrace.outbox_writing (segment) VALUES (0);
 
 CREATE VIEW millrace.outbox WITH (security_barrier = false) AS
@@ -73,17 +91,12 @@ $$;
 
 -- Called after writing, in the writer's transaction. A relay that sleeps holds this lock, and a writer that cannot share it
 -- wakes it. While the relay is awake, or none is there, nobody notifies anybody: those who notify commit one after the other.
-CREATE FUNCTION millrace.outbox_wake() RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+-- It pins no search_path and has everything qualified, so that it becomes part of what calls it: a trigger may call it for each row.
+CREATE FUNCTION millrace.outbox_wake() RETURNS boolean
+LANGUAGE sql
 AS $$
-BEGIN
-  IF pg_try_advisory_lock_shared(1298756723, 5) THEN
-    PERFORM pg_advisory_unlock_shared(1298756723, 5);
-  ELSE
-    PERFORM pg_notify('millrace_outbox', '');
-  END IF;
-END
+  SELECT CASE WHEN pg_catalog.pg_try_advisory_lock_shared(1298756723, 5) THEN pg_catalog.pg_advisory_unlock_shared(1298756723, 5)
+    ELSE pg_catalog.pg_notify('millrace_outbox', '') IS NULL END
 $$;
 
 -- Asked for every row of an ordinary role, however it writes it: true, or an error. What is mostly so comes first, with one
@@ -141,4 +154,32 @@ BEGIN
 END
 $outer$;
 GRANT USAGE ON SEQUENCE millrace.outbox_id TO PUBLIC;
-GRANT SELECT ON millrace.outbox_writing TO PUBLIC;
+GRANT SELECT ON millrace.outbox_writing, millrace.outbox_segment TO PUBLIC;
+
+-- Another door to the same segments, with the same conditions, for statements that write one message: those cannot spread the cost of
+-- preparing the policy's queries over many rows. The views read and write as their owner, past the policies; who owns the schema, and
+-- superusers, for whom there are no policies, are known by the right to grant it.
+DO $outer$
+BEGIN
+  FOR segment IN 0..3 LOOP
+    EXECUTE format($$
+      CREATE VIEW millrace.outbox_message_%1$s AS
+      SELECT o."timestamp", o.owner, o.partition, o.cluster, o.topic, o.key, o.value, o.headers, o.source FROM millrace.outbox_%1$s AS o
+      WHERE o.owner::text = pg_catalog.quote_ident(CURRENT_USER::text)
+        AND CASE WHEN o.partition IS NULL AND o.headers IS NULL
+            AND o."timestamp" >= timestamptz '1970-01-01 00:00:00+00' AND o."timestamp" < timestamptz 'infinity'
+            AND EXISTS (SELECT FROM millrace.topic_grant AS g
+              WHERE g.cluster = o.cluster AND g.action = 'produce'
+                AND CASE g.topic WHEN '*' THEN o.topic ~ '^[a-zA-Z0-9._-]+$' AND length(o.topic) <= 249 AND o.topic NOT IN ('.', '..')
+                  ELSE g.topic = o.topic END
+                AND (g.grantee::oid = 0 OR pg_catalog.pg_has_role(g.grantee::oid, 'USAGE')))
+          THEN true
+          WHEN pg_catalog.has_schema_privilege('millrace', 'CREATE WITH GRANT OPTION') THEN true
+          ELSE millrace.admit_message(o.cluster, o.topic, o.partition, o.headers, o."timestamp") END
+      WITH CHECK OPTION;
+      COMMENT ON VIEW millrace.outbox_message_%1$s IS 'The way into a segment of the outbox for single messages.';
+      GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON millrace.outbox_message_%1$s TO PUBLIC
+    $$, segment);
+  END LOOP;
+END
+$outer$;

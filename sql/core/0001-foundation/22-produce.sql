@@ -67,7 +67,6 @@ DECLARE
   at timestamptz := coalesce("timestamp", clock_timestamp());
   into_cluster text := cluster;
   another text;
-  segment smallint;
 BEGIN
   -- Said here already, because a call takes longer than the question.
   IF topic ~ '^[a-zA-Z0-9._-]+$' IS NOT TRUE OR length(topic) > 249 OR topic IN ('.', '..') OR partition < 0
@@ -80,35 +79,29 @@ BEGIN
     IF into_cluster = another IS NOT TRUE THEN
       PERFORM millrace.given_cluster(NULL);
     END IF;
-    segment := (SELECT w.segment FROM millrace.outbox_writing AS w);
-  ELSE
-    SELECT w.segment INTO segment FROM millrace.outbox_writing AS w
-    WHERE EXISTS (SELECT FROM millrace.broker AS b WHERE b.cluster = into_cluster);
-    IF NOT FOUND THEN
-      IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = into_cluster) THEN
-        PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(into_cluster, 64)));
-      ELSIF source IS NULL THEN
-        PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', into_cluster));
-      END IF;
-      -- whoever writes to a table with a trigger has nothing to do with brokers: the message waits for one
-      segment := (SELECT w.segment FROM millrace.outbox_writing AS w);
+  ELSIF NOT EXISTS (SELECT FROM millrace.broker AS b WHERE b.cluster = into_cluster) THEN
+    IF NOT EXISTS (SELECT FROM millrace.cluster AS c WHERE c.name = into_cluster) THEN
+      PERFORM millrace.refuse('cluster-missing', format('there is no cluster %L', left(into_cluster, 64)));
+    ELSIF source IS NULL THEN
+      PERFORM millrace.refuse('no-broker', format('cluster %L has no broker', into_cluster));
     END IF;
+    -- whoever writes to a table with a trigger has nothing to do with brokers: the message waits for one
   END IF;
-  CASE segment
+  CASE pg_sequence_last_value('millrace.outbox_segment')
     WHEN 0 THEN
-      INSERT INTO millrace.outbox_0 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      INSERT INTO millrace.outbox_message_0 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
         write_message.headers, write_message.source);
     WHEN 1 THEN
-      INSERT INTO millrace.outbox_1 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      INSERT INTO millrace.outbox_message_1 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
         write_message.headers, write_message.source);
     WHEN 2 THEN
-      INSERT INTO millrace.outbox_2 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      INSERT INTO millrace.outbox_message_2 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
         write_message.headers, write_message.source);
     WHEN 3 THEN
-      INSERT INTO millrace.outbox_3 ("timestamp", partition, cluster, topic, key, value, headers, source)
+      INSERT INTO millrace.outbox_message_3 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,
         write_message.headers, write_message.source);
   END CASE;

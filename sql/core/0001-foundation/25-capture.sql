@@ -181,10 +181,9 @@ AS $$
 $$;
 
 -- The statements that write the messages of an INSERT, UPDATE or DELETE into a segment of the outbox, in their order. new_rows and
--- old_rows are what stands in FROM; role and open are expressions, new_data and old_data too where the rows are not made from those.
+-- old_rows are what stands in FROM; role and open are expressions.
 CREATE FUNCTION millrace.capture_statements(
-  p millrace.publication, op text, segment integer, new_rows text, old_rows text, role text, open text DEFAULT 'false',
-  new_data text DEFAULT NULL, old_data text DEFAULT NULL
+  p millrace.publication, op text, segment integer, new_rows text, old_rows text, role text, open text DEFAULT 'false'
 ) RETURNS text[]
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -198,8 +197,8 @@ DECLARE
   -- Both sides are filled in the same order. A full join is never a nested loop, whatever the plan's estimate was.
   side constant text := '(SELECT row_number() OVER () AS place, %s AS key, %s AS data, coalesce((%s), false) AS matches FROM %s AS n)';
   kept constant text := coalesce(p.filter || E'\n', 'true');
-  pairs constant text := format(side, key, coalesce(old_data, made), kept, old_rows) || ' AS o FULL JOIN '
-    || format(side, key, coalesce(new_data, made), kept, new_rows) || ' AS n ON n.place = o.place';
+  pairs constant text := format(side, key, made, kept, old_rows) || ' AS o FULL JOIN '
+    || format(side, key, made, kept, new_rows) || ' AS n ON n.place = o.place';
   gone constant text := format('SELECT %1$s AS key FROM %2$s AS n%4$s EXCEPT ALL SELECT %1$s FROM %3$s AS n%4$s', key, old_rows, new_rows, condition);
   same constant text := 'coalesce(o.matches AND o.key IS NOT DISTINCT FROM n.key, false)';
   bytes constant text := 'convert_to(%s, ''UTF8'')';
@@ -207,7 +206,7 @@ DECLARE
   create_op constant text := CASE p.envelope WHEN 'pg2kafka' THEN '''INSERT''' ELSE '''c''' END;
   delete_op constant text := CASE p.envelope WHEN 'pg2kafka' THEN '''DELETE''' ELSE '''d''' END;
   created constant text := head || format(bytes, key) || ', '
-    || format(bytes, millrace.value_expression(p, create_op, key, 'NULL', coalesce(new_data, made))) || ' FROM ' || new_rows || ' AS n' || condition;
+    || format(bytes, millrace.value_expression(p, create_op, key, 'NULL', made)) || ' FROM ' || new_rows || ' AS n' || condition;
 BEGIN
   IF op = 'INSERT' THEN
     RETURN ARRAY[created];
@@ -216,7 +215,7 @@ BEGIN
       key, old_rows, condition)] END;
   ELSIF op = 'DELETE' THEN
     RETURN ARRAY[head || format('convert_to(%s, ''UTF8''), m.value FROM %s AS n CROSS JOIN LATERAL (VALUES (convert_to(%s, ''UTF8''))%s) AS m (value)%s',
-      key, old_rows, millrace.value_expression(p, delete_op, key, coalesce(old_data, made), CASE p.envelope WHEN 'pg2kafka' THEN '''{}''' ELSE 'NULL' END), tombstone, condition)];
+      key, old_rows, millrace.value_expression(p, delete_op, key, made, CASE p.envelope WHEN 'pg2kafka' THEN '''{}''' ELSE 'NULL' END), tombstone, condition)];
   ELSIF p.envelope = 'row' THEN
     RETURN CASE WHEN p.key_columns = '{}' THEN '{}'::text[]
       ELSE ARRAY[head || format('convert_to(g.key, ''UTF8''), NULL::bytea FROM (%s) AS g WHERE g.key IS NOT NULL', gone)] END || created;
@@ -278,67 +277,96 @@ BEGIN
 END
 $$;
 
--- A branch for each operation; in it one for each segment, so that all statements are there to be planned once. Of a row's trigger
--- NEW.* would be what it was when the statement was planned, also after ALTER TABLE; only columns that are named here stay as they are.
+-- A branch for each operation; in it one for each segment, so that all statements are there to be planned once.
+CREATE FUNCTION millrace.capture_branches(p millrace.publication) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT string_agg(format(E'  ELSIF TG_OP = %L THEN\n    CASE segment\n%s    END CASE;\n', o.op, (
+    SELECT string_agg(format(E'      WHEN %s THEN\n%s', s, coalesce((
+        SELECT string_agg('        ' || c || E';\n', '' ORDER BY place)
+        FROM unnest(millrace.capture_statements(p, o.op, s, 'new_rows', 'old_rows', 'me', 'open')) WITH ORDINALITY AS c (c, place)),
+      E'        NULL;\n')), '' ORDER BY s) FROM generate_series(0, 3) AS s)), '' ORDER BY o.place)
+  FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS o (op, place)
+$$;
+
+-- Of both kinds. What has to be asked each time comes first; by row that is nothing, mostly.
 CREATE FUNCTION millrace.capture_body(p millrace.publication) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   by_row constant boolean := p.capture = 'row';
-  whole constant boolean := by_row AND p.columns IS NULL;
   names constant text[] := ARRAY(SELECT jsonb_object_keys(p.column_numbers) ORDER BY 1);
-  named constant text := (SELECT coalesce(string_agg(format('%%1$s.%1$I AS %1$I', n), ', '), '') FROM unnest(names) AS n);
   virtual constant boolean := current_setting('server_version_num')::integer >= 180000;
-  branches text := '';
-  op text;
+  -- negative, where columns were renamed since, or are virtual
+  segment constant text := format('(SELECT %s FROM millrace.outbox_writing AS w)',
+    CASE WHEN names = '{}' AND NOT virtual THEN 'w.segment' ELSE format('CASE WHEN (SELECT count(*)%s FROM pg_attribute AS a
+      WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
+      CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
+      CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END);
+  -- a new owner could have what is called here act as the former one
+  owner_check constant text := format($body$EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, %s) AND c.relowner <> me
+    AND NOT c.relispartition AND millrace.rows_run_code(c.oid)) THEN
+    PERFORM millrace.refuse('table-owner-changed', format('%%s belongs to another role than its publication, %%s', TG_RELID::regclass, me));
+$body$, p.relation::oid);
+  other_ways constant text := format($body$  ELSIF TG_OP = 'TRUNCATE' THEN
+    PERFORM millrace.capture_truncate(%1$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
+  ELSIF segment < 0 THEN
+    FOREACH statement IN ARRAY millrace.renamed_statements(%1$s, TG_OP, TG_RELID, -1 - segment) LOOP
+      EXECUTE statement USING NEW, OLD, me, open;
+    END LOOP;
+$body$, p.id);
+  open constant text := CASE p.envelope WHEN 'pg2kafka' THEN 'millrace.snapshot_open(TG_RELID, TG_NAME)' ELSE 'false' END;
+  wake constant text := E'  IF millrace.outbox_wake() IS NULL THEN\n    NULL;\n  END IF;\n';
 BEGIN
-  FOREACH op IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
-    branches := branches || format(E'  ELSIF TG_OP = %L THEN\n    CASE segment\n', op) || (
-      SELECT string_agg(format(E'      WHEN %s THEN\n%s', s, coalesce((
-          SELECT string_agg('        ' || c || E';\n', '' ORDER BY place)
-          FROM unnest(millrace.capture_statements(p, op, s,
-            CASE WHEN by_row THEN '(SELECT ' || replace(named, '%1$s', 'NEW') || ')' ELSE 'new_rows' END,
-            CASE WHEN by_row THEN '(SELECT ' || replace(named, '%1$s', 'OLD') || ')' ELSE 'old_rows' END, 'me', 'open',
-            CASE WHEN whole THEN 'row_to_json(NEW)' END, CASE WHEN whole THEN 'row_to_json(OLD)' END)) WITH ORDINALITY AS c (c, place)),
-        E'        NULL;\n')), '' ORDER BY s) FROM generate_series(0, 3) AS s) || E'    END CASE;\n';
-  END LOOP;
+  IF by_row THEN
+    RETURN format($body$
+#variable_conflict use_column
+DECLARE
+  me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
+  segment integer := pg_sequence_last_value('millrace.outbox_segment');
+  open boolean;
+  statement text;
+  ends boolean := false;
+  begins boolean := false;
+  same boolean;
+  old_key text;
+  new_key text;
+  old_data text;
+  new_data text;
+  changed text;
+  message_key bytea;
+  message bytea;
+BEGIN
+  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%1$L::regclass, %2$L) = 0) THEN
+    segment := %3$s;
+    open := TG_OP <> 'TRUNCATE' AND %4$s;
+  END IF;
+  -- for each row only where it has to be
+  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%1$L::regclass, %2$L) < 2) THEN
+    IF %5$s%6$s  END IF;
+  END IF;
+  IF TG_OP <> 'TRUNCATE' AND segment >= 0 THEN
+%7$s  END IF;
+%8$s  RETURN NULL;
+END
+$body$, p.relation::oid, names, segment, open, owner_check, other_ways, millrace.capture_row(p), wake);
+  END IF;
   RETURN format($body$
 #variable_conflict use_column
 DECLARE
   me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
-  segment integer := (SELECT %4$s FROM millrace.outbox_writing AS w);
-  open constant boolean := %1$s;
+  segment integer := %s;
+  open constant boolean := %s;
   statement text;
 BEGIN
-  -- a new owner could have what is called here act as the former one
-  IF EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, %6$s) AND c.relowner <> me AND NOT c.relispartition
-    AND millrace.rows_run_code(c.oid)) THEN
-    PERFORM millrace.refuse('table-owner-changed', format('%%s belongs to another role than its publication, %%s', TG_RELID::regclass, me));
-  ELSIF %2$s THEN
+  IF %s  ELSIF TG_LEVEL = 'ROW' THEN
     RETURN NULL;
-  ELSIF TG_OP = 'TRUNCATE' THEN
-    PERFORM millrace.capture_truncate(%3$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
-  ELSIF segment < 0 THEN
-    FOREACH statement IN ARRAY millrace.renamed_statements(%3$s, TG_OP, TG_RELID, -1 - segment) LOOP
-      EXECUTE statement USING NEW, OLD, me, open;
-    END LOOP;
-%5$s  END IF;
-  IF millrace.outbox_wake() IS NULL THEN
-    NULL;
-  END IF;
-  RETURN NULL;
+%s%s  END IF;
+%s  RETURN NULL;
 END
-$body$,
-    CASE p.envelope WHEN 'pg2kafka' THEN 'millrace.snapshot_open(TG_RELID, TG_NAME)' ELSE 'false' END,
-    CASE p.capture WHEN 'row' THEN 'false' ELSE 'TG_LEVEL = ''ROW''' END,
-    p.id,
-    -- negative, where columns were renamed since, or are virtual
-    CASE WHEN names = '{}' AND NOT virtual THEN 'w.segment' ELSE format('CASE WHEN (SELECT count(*)%s FROM pg_attribute AS a
-      WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
-      CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
-      CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END,
-    branches, p.relation::oid);
+$body$, segment, open, owner_check, other_ways, millrace.capture_branches(p), wake);
 END
 $$;
 
