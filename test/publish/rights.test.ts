@@ -199,7 +199,8 @@ for (const [kind, table, column] of [
       await superuser.run(`ALTER TYPE mood OWNER TO ${roles.bob}; ALTER TABLE moods OWNER TO ${roles.bob}; SET ROLE ${roles.bob};
         CREATE FUNCTION told(mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.ran VALUES (current_user); RETURN '1'; END $$;
         CREATE CAST (mood AS json) WITH FUNCTION told(mood)`)
-      if (column === null) await superuser.run('ALTER TABLE moods ADD COLUMN mood mood')
+      if (column === null)
+        await superuser.run(`RESET ROLE; ALTER TABLE moods ADD COLUMN mood mood; SET ROLE ${roles.bob}`)
       await assert.rejects(superuser.run(`INSERT INTO moods VALUES (3, 'fine')`), /belongs to another role/)
       await superuser.run('ROLLBACK; RESET ROLE')
       assert.deepEqual(await superuser.column('SELECT as_role FROM ran'), [])
