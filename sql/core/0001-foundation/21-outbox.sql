@@ -1,6 +1,6 @@
 -- What a transaction produced is a row of that transaction: it leaves exactly when the transaction commits.
 -- No row is deleted. Writers write into one of four segments; when every row of another one is sent, it is truncated, and
--- becomes the next to be written. A transaction that began before that change still writes into the older one, so who
+-- becomes the next to be written. A transaction that began before that change may still write into the older one, so who
 -- reads the outbox reads all four.
 
 -- Without a cache, numbers ascend in the order in which they are taken, across sessions: one who waited for a row's lock
