@@ -159,11 +159,15 @@ GRANT SELECT ON millrace.outbox_writing, millrace.outbox_segment TO PUBLIC;
 -- Another door to the same segments, with the same conditions, for statements that write one message: those cannot spread the cost of
 -- preparing the policy's queries over many rows. The views read and write as their owner, past the policies; who owns the schema, and
 -- superusers, for whom there are no policies, are known by the right to grant it.
+CREATE VIEW millrace.outbox_message_0 AS SELECT "timestamp", owner, partition, cluster, topic, key, value, headers, source FROM millrace.outbox_0;
+CREATE VIEW millrace.outbox_message_1 AS SELECT "timestamp", owner, partition, cluster, topic, key, value, headers, source FROM millrace.outbox_1;
+CREATE VIEW millrace.outbox_message_2 AS SELECT "timestamp", owner, partition, cluster, topic, key, value, headers, source FROM millrace.outbox_2;
+CREATE VIEW millrace.outbox_message_3 AS SELECT "timestamp", owner, partition, cluster, topic, key, value, headers, source FROM millrace.outbox_3;
 DO $outer$
 BEGIN
   FOR segment IN 0..3 LOOP
     EXECUTE format($$
-      CREATE VIEW millrace.outbox_message_%1$s AS
+      CREATE OR REPLACE VIEW millrace.outbox_message_%1$s AS
       SELECT o."timestamp", o.owner, o.partition, o.cluster, o.topic, o.key, o.value, o.headers, o.source FROM millrace.outbox_%1$s AS o
       WHERE o.owner::text = pg_catalog.quote_ident(CURRENT_USER::text)
         AND CASE WHEN o.partition IS NULL AND o.headers IS NULL
