@@ -13,7 +13,7 @@ export const exitCodes = {
 export const exitCodeMeanings: Record<keyof typeof exitCodes, string> = {
   ok: 'Done. `status`: every consumer runs or was stopped on purpose. `run`, `pg2kafka`: stopped as asked.',
   failed:
-    'It failed. `status`: a consumer failed or is retrying, consumers or messages wait and no daemon is connected, messages wait for a person or a server, or the database has to be adopted. `replay`: something was not loaded. `snapshots`: one cannot go on. `try`: something would fail.',
+    'It failed. `status`: a consumer failed or is retrying, consumers, messages or snapshots wait and no daemon is connected, messages wait for a person or a server, a snapshot cannot go on, or the database has to be adopted. `replay`: something was not loaded. `snapshots`: one cannot go on. `try`: something would fail.',
   usage: 'The command line or the configuration is wrong; nothing was done.',
   unreachable: 'PostgreSQL cannot be reached, or does not let this user in.',
   unsuitable:

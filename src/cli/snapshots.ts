@@ -9,7 +9,7 @@ import { commands } from './commands.ts'
 import { print, withDatabase } from './database-command.ts'
 import { exitCodes } from './exit-codes.ts'
 import { Progress } from './progress.ts'
-import { type Column, plain, table } from './table.ts'
+import { remarkOn, snapshotLines } from './snapshot-report.ts'
 
 export async function snapshots(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   const options = parseOptions(commands.snapshots, args)
@@ -25,37 +25,13 @@ export async function snapshots(args: string[], env: NodeJS.ProcessEnv): Promise
       )
     }
     const found = await readSnapshots(client, ids)
-    for (const line of linesOf(found)) print(line)
+    const lines = found.length === 0 ? ['No snapshots.'] : snapshotLines(found)
+    for (const line of lines) print(line)
     const connected = await isDaemonConnected(client)
     if (!connected && found.some(isOpen)) print('\nNo daemon is connected to this database.')
     const worry = found.some((one) => one.state === 'failing' || (isOpen(one) && !connected))
     return worry ? exitCodes.failed : exitCodes.ok
   })
-}
-
-const columns: readonly Column[] = [
-  { title: 'ID', align: 'right' },
-  { title: 'TABLE', align: 'left' },
-  { title: 'STATE', align: 'left' },
-  { title: 'ROWS', align: 'right' },
-  { title: 'BLOCKS', align: 'right' },
-  { title: 'OF', align: 'right' },
-]
-
-function linesOf(found: SnapshotStatus[]): string[] {
-  if (found.length === 0) return ['No snapshots.']
-  return [
-    ...table(
-      columns,
-      found.map(({ id, relation, state, rows, blocksDone, blocks }) => [
-        ...[id, relation, state, rows, blocksDone, blocks],
-      ]),
-    ),
-    ...found.flatMap((one) => {
-      const remark = remarkOn(one)
-      return remark === '' ? [] : ['', plain(`${one.relation}: ${remark}`)]
-    }),
-  ]
 }
 
 function showProgress(progress: Progress, followed: SnapshotStatus[]): void {
@@ -70,9 +46,4 @@ function showProgress(progress: Progress, followed: SnapshotStatus[]): void {
     [`${sum('rows')} rows`, ...remarks.slice(0, 1)].join(', '),
     'blocks',
   )
-}
-
-function remarkOn({ waitsFor, errorCode, errorMessage }: SnapshotStatus): string {
-  if (errorCode !== null) return `${errorCode}: ${errorMessage}`
-  return waitsFor === null ? '' : `waits for ${waitsFor}`
 }

@@ -3,6 +3,7 @@
 
 import { errorCodes, isErrorCode, MillraceError } from '../errors.ts'
 import type { ConsumerStatus, OutboxStatus, PartitionStatus, Status } from '../postgres/status.ts'
+import { snapshotLines } from './snapshot-report.ts'
 import { type Column, plain, table } from './table.ts'
 
 const columns: readonly Column[] = [
@@ -18,10 +19,12 @@ const columns: readonly Column[] = [
   { title: 'SEEN', align: 'right' },
 ]
 
-export function statusText({ daemonConnected, identityChanged, consumers, outbox }: Status): string {
+export function statusText(status: Status): string {
+  const { daemonConnected, identityChanged, consumers, outbox, snapshots } = status
   const lines = consumers.length === 0 ? ['No consumers.'] : table(columns, consumers.flatMap(rowsOf))
   for (const consumer of consumers) lines.push(...remarksOn(consumer))
   for (const one of outbox) lines.push('', ...remarksOnOutbox(one))
+  if (snapshots.length > 0) lines.push('', 'Snapshots of tables:', ...snapshotLines(snapshots))
   if (identityChanged !== null) {
     const { message, hint } = new MillraceError('identity-changed', { reason: identityChanged })
     lines.push('', plain(`identity-changed: ${message}`), `  hint: ${hint}`)
@@ -89,7 +92,7 @@ function remarksOnOutbox(status: OutboxStatus): string[] {
 
 // In the JSON of a status these are numbers; PostgreSQL's bigint has more digits than a JavaScript number keeps.
 const numbers = new Set(
-  'id messages skipped lag position low high offset backlog waiting waitingKeys waitingId deadLetters'.split(
+  'id messages skipped lag position low high offset backlog waiting waitingKeys waitingId deadLetters rows blocksDone blocks'.split(
     ' ',
   ),
 )

@@ -1,5 +1,6 @@
 // Status tells a person and a script the same: the exit code is 0 only when every consumer runs, is on its way
-// to, or was stopped on purpose, and no message for Kafka waits for a person, a server or a daemon.
+// to, or was stopped on purpose, no message for Kafka waits for a person, a server or a daemon, and
+// every snapshot of a table goes on.
 
 import { readStatus } from '../postgres/status.ts'
 import { parseOptions } from './command.ts'
@@ -20,6 +21,7 @@ export async function status(args: string[], env: NodeJS.ProcessEnv): Promise<nu
     found.outbox.some(
       ({ backlog, leaseAge, waitingCode, errorCode }) =>
         waitingCode !== null || errorCode !== null || (leaseAge === null && backlog !== '0'),
-    )
+    ) ||
+    found.snapshots.some(({ state }) => state === 'failing' || !found.daemonConnected)
   return worry ? exitCodes.failed : exitCodes.ok
 }

@@ -246,6 +246,27 @@ export const metrics = {
     help: 'Messages that became dead letters of sending.',
   },
 
+  // Snapshots of tables
+  snapshots: {
+    name: 'millrace_snapshots',
+    type: 'gauge',
+    labels: ['state'],
+    per: 'daemon',
+    help: 'Snapshots of tables that are not over, in each state, as counted last; every connected daemon tells all of them.',
+  },
+  snapshotBlocksDone: {
+    name: 'millrace_snapshot_blocks_done',
+    type: 'gauge',
+    per: 'daemon',
+    help: 'Blocks of their tables that are read, all of them together.',
+  },
+  snapshotBlocks: {
+    name: 'millrace_snapshot_blocks',
+    type: 'gauge',
+    per: 'daemon',
+    help: 'Blocks that are to be read, those that are read included.',
+  },
+
   // Each consumer
   state: {
     name: 'millrace_consumer_state',

@@ -37,6 +37,7 @@ export async function scrape(daemon: DaemonView, options: ScrapeOptions): Promis
   }
   writeDaemon(page, daemon, consumers)
   writeSending(page, daemon)
+  writeSnapshots(page, daemon)
   writeProcess(page, options.delay)
   await writeConsumers(page, consumers)
   if (options.partitions) await writePartitions(page, consumers)
@@ -111,6 +112,14 @@ function writeSending(page: Exposition, { sending }: DaemonView): void {
       for (const [code, count] of counts[of]) page.sample(metric.name, labelText({ cluster, code }), count)
     }
   }
+}
+
+function writeSnapshots(page: Exposition, { snapshots }: DaemonView): void {
+  page.begin(metrics.snapshots)
+  for (const [state, count] of snapshots?.states ?? [])
+    page.sample(metrics.snapshots.name, labelText({ state }), count)
+  one(page, metrics.snapshotBlocksDone, snapshots?.blocksDone ?? null)
+  one(page, metrics.snapshotBlocks, snapshots?.blocks ?? null)
 }
 
 function writeProcess(page: Exposition, delay: EventLoopDelay): void {

@@ -17,6 +17,8 @@ export interface DaemonView {
   budget: { used: number; limit: number }
   /** What is sent to Kafka. */
   sending: SendingView
+  /** Of tables; null: it is not known now. */
+  snapshots: OpenSnapshots | null
   /** `at`: seconds since 1970; null before the first one. */
   reconciles: { count: number; at: number | null }
 }
@@ -74,6 +76,13 @@ export interface SendingView {
   /** Whether this daemon is the one that sends the outbox. */
   leads: boolean
   clusters: ClusterSending[]
+}
+
+/** Whoever works on them; as they were counted last. */
+export interface OpenSnapshots {
+  states: [state: string, count: number][]
+  blocksDone: number
+  blocks: number
 }
 
 export interface ClusterSending {

@@ -2,7 +2,14 @@
 // in the database any more is forgotten with its counts.
 
 import { Histogram } from '../console/histogram.ts'
-import type { Check, ConsumerView, DaemonView, PartitionView, SendingView } from '../console/view.ts'
+import type {
+  Check,
+  ConsumerView,
+  DaemonView,
+  OpenSnapshots,
+  PartitionView,
+  SendingView,
+} from '../console/view.ts'
 import { MillraceError } from '../errors.ts'
 import type { ConsumerSpec } from '../inbound/consumer.ts'
 import type { MemoryBudget } from '../inbound/memory-budget.ts'
@@ -46,6 +53,7 @@ export class Vitals implements DaemonView {
   #trouble: string | undefined
   /** Of performance.now(), so that a clock that is set does not count. */
   #reconciledAt: number | null = null
+  #snapshots: OpenSnapshots | null = null
   #reconciles: { count: number; at: number | null } = { count: 0, at: null }
 
   constructor(parts: VitalParts) {
@@ -103,6 +111,10 @@ export class Vitals implements DaemonView {
     return this.#parts.sending()
   }
 
+  get snapshots(): OpenSnapshots | null {
+    return this.#snapshots
+  }
+
   get reconciles(): DaemonView['reconciles'] {
     return this.#reconciles
   }
@@ -138,6 +150,11 @@ export class Vitals implements DaemonView {
     this.#connected = false
     this.#matched = false
     this.#reconciledAt = null
+    this.#snapshots = null
+  }
+
+  noteSnapshots(found: OpenSnapshots | null): void {
+    this.#snapshots = found
   }
 
   /** Why there is no connection, or why it is given up. */

@@ -15,6 +15,7 @@ import { Pipelines, type PipelinesParts } from './pipelines.ts'
 import type { Reporter } from './reports.ts'
 import { Requests } from './requests.ts'
 import { SendingVitals } from './sending-vitals.ts'
+import { SnapshotCount } from './snapshot-count.ts'
 import { TopicPatterns } from './topic-patterns.ts'
 import type { Vitals } from './vitals.ts'
 import { Watcher } from './watcher.ts'
@@ -34,6 +35,7 @@ export class Work {
   readonly #relay: Relay
   readonly #snapshots: Snapshots
   readonly #sending: SendingVitals
+  readonly #snapshotCount: SnapshotCount
   #brokers = new Map<string, string[]>()
   #burying = new Set<string>()
 
@@ -52,11 +54,9 @@ export class Work {
       forget: (report) => reports.forget(report),
     })
     this.#requests = new Requests({ ...shared, daemonId, retry: config.retry, log, accessOf, onEnd })
-    this.#sending = new SendingVitals({
-      sessions: shared.sessions,
-      watched: config.http.listen !== null,
-      log,
-    })
+    const watched = config.http.listen !== null
+    this.#sending = new SendingVitals({ sessions: shared.sessions, watched, log })
+    this.#snapshotCount = new SnapshotCount({ watched, log })
     this.#relay = new Relay({
       daemonId,
       openSession: parts.openRelay,
@@ -116,6 +116,7 @@ export class Work {
     this.#relay.keep(installation, desired.deliveries)
     this.#snapshots.keep(desired.snapshotOwners)
     this.#sending.keep([...desired.brokers.keys()])
+    await this.#snapshotCount.keep(session, (found) => this.#vitals.noteSnapshots(found))
     await this.#requests.keep(session, watchers)
   }
 

@@ -3,10 +3,15 @@
 import type pg from 'pg'
 import { lookUntilOver } from './daemon-presence.ts'
 
+/** Of those that are not over. */
+export const openStates = ['pending', 'running', 'waiting', 'failing'] as const
+
+export type SnapshotState = (typeof openStates)[number] | 'done' | 'ended'
+
 export interface SnapshotStatus {
   id: string
   relation: string
-  state: 'pending' | 'running' | 'waiting' | 'failing' | 'done' | 'ended'
+  state: SnapshotState
   rows: string
   blocksDone: string
   blocks: string

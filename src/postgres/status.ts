@@ -4,6 +4,7 @@
 import type pg from 'pg'
 import { isMillraceError, MillraceError } from '../errors.ts'
 import { checkSchema } from './schema.ts'
+import { isOpen, readSnapshots, type SnapshotStatus } from './snapshot.ts'
 
 export interface PartitionStatus {
   partition: number
@@ -73,6 +74,8 @@ export interface Status {
   consumers: ConsumerStatus[]
   /** Of each cluster for which messages are not sent; administrators see it. */
   outbox: OutboxStatus[]
+  /** Those that are not over. */
+  snapshots: SnapshotStatus[]
 }
 
 type ConsumerRow = Omit<ConsumerStatus, 'error' | 'partitions'> & {
@@ -118,6 +121,7 @@ export async function readStatus(client: pg.Client): Promise<Status> {
     const consumers = await client.query<ConsumerRow>(consumersQuery)
     const partitions = await client.query<PartitionStatus & { consumer: string }>(partitionsQuery)
     const outbox = await client.query<OutboxStatus & pg.QueryResultRow>(outboxQuery)
+    const snapshots = (await readSnapshots(client, null)).filter(isOpen)
     await client.query('COMMIT')
     const byConsumer = Map.groupBy(partitions.rows, ({ consumer }) => consumer)
     return {
@@ -125,6 +129,7 @@ export async function readStatus(client: pg.Client): Promise<Status> {
       identityChanged: daemon.rows[0]!.difference,
       consumers: consumers.rows.map((row) => consumerOf(row, byConsumer.get(row.id) ?? [])),
       outbox: outbox.rows,
+      snapshots,
     }
   } catch (cause) {
     throw statusError(cause)

@@ -52,10 +52,11 @@ test('millrace snapshots: one that cannot go on', async (t) => {
   await promptDaemon(t, db)
   await untilSnapshot(db, 'failing')
   const { stdout } = await millrace(['snapshots'], { env: { DATABASE_URL: db.url }, expect: 1 })
-  assert.match(
-    stdout,
-    /public\.items: snapshot-failed: rows of a table could not be sent: not today \(P0001\)\n$/,
-  )
+  const said =
+    /\n\npublic\.items: snapshot-failed: rows of a table could not be sent: not today \(P0001\)\n {2}hint: .+\n$/
+  assert.match(stdout, said)
+  const status = await millrace(['status'], { env: { DATABASE_URL: db.url }, expect: 1 })
+  assert.match(status.stdout, said)
   const { stderr } = await millrace(['snapshots', '--id', 'x'], { env: { DATABASE_URL: db.url }, expect: 2 })
   assert.match(stderr, /--id takes a number/)
 })

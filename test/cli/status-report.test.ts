@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { statusJson, statusText } from '../../src/cli/status-report.ts'
 import { errorCodes } from '../../src/errors.ts'
+import type { SnapshotStatus } from '../../src/postgres/snapshot.ts'
 import type { ConsumerStatus, PartitionStatus } from '../../src/postgres/status.ts'
 
 const now = new Date('2025-11-21T08:30:00Z')
@@ -41,12 +42,33 @@ function consumer(given: Partial<ConsumerStatus> = {}): ConsumerStatus {
   }
 }
 
+function snapshot(given: Partial<SnapshotStatus> = {}): SnapshotStatus {
+  return {
+    id: '3',
+    relation: 'public.large',
+    state: 'running',
+    rows: '3500',
+    blocksDone: '500',
+    blocks: '1143',
+    waitsFor: null,
+    errorCode: null,
+    errorMessage: null,
+    ...given,
+  }
+}
+
 const text = (...consumers: ConsumerStatus[]): string =>
-  statusText({ daemonConnected: true, identityChanged: null, consumers, outbox: [] })
+  statusText({ daemonConnected: true, identityChanged: null, consumers, outbox: [], snapshots: [] })
 
 test('there is nothing to show', () => {
   assert.equal(text(), 'No consumers.\n')
-  const alone = statusText({ daemonConnected: false, identityChanged: null, consumers: [], outbox: [] })
+  const alone = statusText({
+    daemonConnected: false,
+    identityChanged: null,
+    consumers: [],
+    outbox: [],
+    snapshots: [],
+  })
   assert.equal(alone, 'No consumers.\n\nNo daemon is connected to this database.\n')
 })
 
@@ -133,10 +155,16 @@ test('JSON keeps numbers as numbers, with every digit', () => {
     daemonConnected: true,
     identityChanged: null,
     outbox: [],
+    snapshots: [snapshot({ rows: '9007199254740993' })],
     consumers: [consumer({ partitions })],
   })
   assert.match(json, /"position": 9007199254740993,\n/)
   const parsed = JSON.parse(json)
+  assert.match(json, /"rows": 9007199254740993,\n/)
+  assert.deepEqual(
+    [parsed.snapshots[0].id, parsed.snapshots[0].blocksDone, parsed.snapshots[0].blocks],
+    [3, 500, 1143],
+  )
   assert.equal(parsed.consumers[0].messages, 10)
   assert.equal(parsed.consumers[0].partitions[0].high, null)
   assert.equal(parsed.consumers[0].movedAt, now.toISOString())
@@ -147,6 +175,7 @@ test('what of the outbox is not sent, and why', () => {
     daemonConnected: true,
     identityChanged: null,
     consumers: [],
+    snapshots: [],
     outbox: [
       {
         cluster: 'default',
@@ -175,6 +204,39 @@ outbox for default: 9007199254740993 not sent, the oldest for 3m, 3 waiting (key
   message 17 waits: message-refused
     it is too large
   hint: ${errorCodes['message-refused'].hint}
+`,
+  )
+})
+
+test('snapshots of tables that are not over: how far, what they wait for, what is wrong', () => {
+  const waits = snapshot({
+    id: '12',
+    relation: 'public."a\nb"',
+    state: 'waiting',
+    waitsFor: 'the outbox to be sent',
+  })
+  const failing = { errorCode: 'snapshot-failed', errorMessage: 'permission denied' }
+  const shown = statusText({
+    daemonConnected: true,
+    identityChanged: null,
+    consumers: [],
+    outbox: [],
+    snapshots: [snapshot(), waits, snapshot({ id: '13', state: 'failing', ...failing })],
+  })
+  assert.equal(
+    shown,
+    `No consumers.
+
+Snapshots of tables:
+ID  TABLE         STATE    ROWS  BLOCKS    OF
+ 3  public.large  running  3500     500  1143
+12  public."a b"  waiting  3500     500  1143
+13  public.large  failing  3500     500  1143
+
+public."a b": waits for the outbox to be sent
+
+public.large: snapshot-failed: permission denied
+  hint: ${errorCodes['snapshot-failed'].hint}
 `,
   )
 })

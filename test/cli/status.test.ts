@@ -8,6 +8,8 @@ import { eventually } from '../support/eventually.ts'
 import { addBroker, promptDaemon } from '../support/flow.ts'
 import { millrace } from '../support/millrace.ts'
 import { promptRelay, untilSent } from '../support/sent.ts'
+import { untilSnapshot } from '../support/snapshot.ts'
+import { topicFor } from '../support/topic.ts'
 
 const daemonId = '00000000-0000-4000-8000-000000000001'
 
@@ -110,6 +112,39 @@ describe('millrace status', () => {
     await eventually('it is one', isOne, { deadline: 60_000 })
     const { stdout } = await millrace(['status'], { env })
     assert.match(stdout, /^ {2}1 dead letters \(millrace\.outbox_dead_letters\)$/m)
+  })
+
+  test('shows snapshots of tables that are not over, and fails while nobody works on them', async (t) => {
+    const database = await databaseFor(t)
+    const env = { DATABASE_URL: database.url }
+    await addBroker(database)
+    await topicFor(t, { name: `pg2kafka.${database.name}.large` })
+    await database.query(`CREATE TABLE large (id int PRIMARY KEY, pad text);
+      INSERT INTO large SELECT i, repeat('x', 1000) FROM generate_series(1, 8000) AS i`)
+    assert.doesNotMatch((await millrace(['status'], { env })).stdout, /napshot/)
+    await database.query("SELECT pg2kafka.setup('large', 'id')")
+    const alone = await millrace(['status'], { env, expect: 1 })
+    assert.match(
+      alone.stdout,
+      /\n\nSnapshots of tables:\nID +TABLE +STATE +ROWS +BLOCKS +OF\n *1 +public\.large +pending +0 +0 +1143\n/,
+    )
+    assert.match(alone.stdout, /No daemon is connected/)
+    const holder = await database.client()
+    await holder.query('BEGIN; SELECT FROM large WHERE id <= 5 FOR UPDATE')
+    await promptDaemon(t, database, { env: promptRelay })
+    await untilSnapshot(database, 'waiting')
+    await untilSent(database)
+    const json = await millrace(['status', '--json'], { env })
+    assert.deepEqual(JSON.parse(json.stdout).snapshots, [
+      {
+        ...{ id: 1, relation: 'public.large', state: 'waiting', rows: 7995, blocksDone: 1143, blocks: 1143 },
+        ...{ waitsFor: 'rows that others have locked', errorCode: null, errorMessage: null },
+      },
+    ])
+    await holder.query('COMMIT')
+    await untilSnapshot(database, 'done')
+    await untilSent(database)
+    assert.equal((await millrace(['status'], { env })).stdout, 'No consumers.\n')
   })
 
   test('shows what stopped a consumer, and fails', async (t) => {

@@ -12,6 +12,7 @@ export function daemonView(consumers = 0, partitions = 0, checks: Check[] = []):
     connects: [{ use: 'pump', opened: 1, failed: 0 }],
     budget: { used: 0, limit: 1 },
     reconciles: { count: 1, at: 1 },
+    snapshots: null,
     sending: { leads: false, clusters: [] },
   }
 }

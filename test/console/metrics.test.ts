@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 import { metrics } from '../../src/console/metrics.ts'
-import { watchedDaemon } from '../support/console.ts'
+import { type WatchedDaemon, watchedDaemon } from '../support/console.ts'
 import { type Database, databaseFor } from '../support/database.ts'
 import { checkDocumentPart, documentTable } from '../support/document-part.ts'
 import { eventually } from '../support/eventually.ts'
@@ -306,6 +307,43 @@ test('what is not sent, where this daemon sends; another one stands by', async (
       ['gone', 'retrying', 'kafka-unreachable', 1, 0],
     ],
   )
+})
+
+test('open snapshots of tables are told by every daemon', async (t) => {
+  const db = await databaseFor(t)
+  await addBroker(db)
+  await db.query(`CREATE TABLE large (id int PRIMARY KEY, pad text);
+    INSERT INTO large SELECT i, repeat('x', 1000) FROM generate_series(1, 8000) AS i; SELECT pg2kafka.setup('large', 'id');
+    CREATE TABLE items (n int); INSERT INTO items VALUES (1);
+    CREATE FUNCTION writer(relation oid, first_block bigint, end_block bigint, again tid[])
+    RETURNS TABLE (written bigint, skipped tid[]) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+    SELECT millrace.begin_snapshot('items', 'writer'::regproc)`)
+  const holder = await db.client()
+  await holder.query('BEGIN; SELECT FROM large WHERE id <= 5 FOR UPDATE')
+  const daemons = [await watchedDaemon(t, db), await watchedDaemon(t, db)]
+  const told = async (daemon: WatchedDaemon) => {
+    const all = await daemon.metrics()
+    const one = (name: string) => samplesOf(all, `millrace_${name}`).map(({ value }) => value)
+    const states = samplesOf(all, 'millrace_snapshots').map(({ labels, value }) => [labels.state, value])
+    return {
+      ...Object.fromEntries(states),
+      blocks: [...one('snapshot_blocks_done'), ...one('snapshot_blocks')],
+    }
+  }
+  const untilTold = async (daemon: WatchedDaemon, expected: object) => {
+    let last: object | undefined
+    const same = async () => {
+      last = await told(daemon)
+      return isDeepStrictEqual(last, expected)
+    }
+    await eventually('it is told', same, { deadline: 60_000 }).catch(() => assert.deepEqual(last, expected))
+  }
+  const none = { pending: 0, running: 0, waiting: 0, failing: 0 }
+  for (const daemon of daemons)
+    await untilTold(daemon, { ...none, waiting: 1, failing: 1, blocks: [1143, 1144] })
+  await holder.query('COMMIT')
+  await db.query('DROP TABLE items')
+  for (const daemon of daemons) await untilTold(daemon, { ...none, blocks: [0, 0] })
 })
 
 function namesIn(file: string): Set<string> {
