@@ -565,7 +565,7 @@ COMMENT ON COLUMN millrace.publication.name IS 'The relation''s, when it was pub
 COMMENT ON COLUMN millrace.publication.owner IS 'Role that the triggers'' function belongs to and runs as.';
 COMMENT ON COLUMN millrace.publication.key_columns IS 'Columns of the message''s key; empty: messages have none.';
 COMMENT ON COLUMN millrace.publication.columns IS 'Columns that are sent; NULL: all that the table has at the time.';
-COMMENT ON COLUMN millrace.publication.column_numbers IS 'Number of each column that is named here.';
+COMMENT ON COLUMN millrace.publication.column_numbers IS 'Number of each column that is named here, as it was when the table was published: see column_numbers().';
 COMMENT ON COLUMN millrace.publication.capture IS 'statement or row: how often the triggers fire.';
 COMMENT ON COLUMN millrace.publication.snapshot IS 'Number of its snapshot, if it has one.';
 
@@ -1964,10 +1964,10 @@ DECLARE
       CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
       CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END);
   -- a new owner could have what is called here act as the former one
-  owner_check constant text := format($body$EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, %s) AND c.relowner <> me
-    AND NOT c.relispartition AND millrace.rows_run_code(c.oid)) THEN
+  owner_check constant text := format($body$EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, pg_partition_root(TG_RELID))
+    AND c.relowner <> me AND NOT c.relispartition AND millrace.has_capture(c.oid, %s) AND millrace.rows_run_code(c.oid)) THEN
     PERFORM millrace.refuse('table-owner-changed', format('%%s belongs to another role than its publication, %%s', TG_RELID::regclass, me));
-$body$, p.relation::oid);
+$body$, p.id);
   other_ways constant text := format($body$  ELSIF TG_OP = 'TRUNCATE' THEN
     PERFORM millrace.capture_truncate(%1$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
   ELSIF segment < 0 THEN
@@ -1997,19 +1997,19 @@ DECLARE
   message_key bytea;
   message bytea;
 BEGIN
-  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%1$L::regclass, %2$L) = 0) THEN
+  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%9$s, %1$L::regclass, %2$L) = 0) THEN
     segment := %3$s;
     open := TG_OP <> 'TRUNCATE' AND %4$s;
   END IF;
   -- for each row only where it has to be
-  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%1$L::regclass, %2$L) < 2) THEN
+  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%9$s, %1$L::regclass, %2$L) < 2) THEN
     IF %5$s%6$s  END IF;
   END IF;
   IF TG_OP <> 'TRUNCATE' AND segment >= 0 THEN
 %7$s  END IF;
 %8$s  RETURN NULL;
 END
-$body$, p.relation::oid, names, segment, open, owner_check, other_ways, millrace.capture_row(p), wake);
+$body$, p.relation::oid, names, segment, open, owner_check, other_ways, millrace.capture_row(p), wake, p.id);
   END IF;
   RETURN format($body$
 #variable_conflict use_column
@@ -3097,6 +3097,30 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.column_definitions(text[]) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.column_numbers(p millrace.publication)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH named AS (
+    SELECT n.key AS name, row_number() OVER (ORDER BY n.value::smallint) AS place FROM jsonb_each_text(p.column_numbers) AS n
+  ), followed AS (
+    SELECT d.refobjsubid AS number, row_number() OVER (ORDER BY d.refobjsubid) AS place
+    FROM (
+      SELECT DISTINCT d.refobjsubid FROM pg_trigger AS t JOIN pg_depend AS d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+      WHERE t.tgrelid = p.relation AND t.tgname = format('!millrace %s insert', p.id)
+        AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.relation AND d.refobjsubid > 0
+    ) AS d
+  )
+  -- while the triggers are made the numbers are new
+  SELECT CASE WHEN (SELECT count(*) FROM named) = (SELECT count(*) FROM followed)
+    THEN (SELECT coalesce(jsonb_object_agg(n.name, f.number), '{}') FROM named AS n JOIN followed AS f ON f.place = n.place)
+    ELSE p.column_numbers END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.column_numbers(millrace.publication) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.columns_of_filter(relation regclass, filter text)
  RETURNS text[]
  LANGUAGE plpgsql
@@ -3931,6 +3955,18 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.grantee(text) TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION millrace.has_capture(relation oid, publication bigint)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = relation
+    AND t.tgfoid = to_regprocedure(format('millrace.%I()', millrace.capture_name(publication))))
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.has_capture(oid,bigint) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.header_bytes(item jsonb, text_member text, hex_member text)
  RETURNS bytea
  LANGUAGE plpgsql
@@ -4278,14 +4314,15 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.lock_target(text,text) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.look_at_shape(relation regclass, names text[])
+CREATE OR REPLACE FUNCTION millrace.look_at_shape(publication bigint, relation regclass, names text[])
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') OR (
-    SELECT count(*) FILTER (WHERE a.attname = ANY (names)) <> cardinality(names) OR bool_or(a.attgenerated = 'v')
+  IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
+    OR NOT EXISTS (SELECT FROM millrace.publication AS p WHERE p.id = publication AND p.relation = look_at_shape.relation)
+    OR (SELECT count(*) FILTER (WHERE a.attname = ANY (names)) <> cardinality(names) OR bool_or(a.attgenerated = 'v')
     FROM pg_attribute AS a WHERE a.attrelid = look_at_shape.relation AND NOT a.attisdropped)
   THEN
     RETURN 0;
@@ -4299,7 +4336,7 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.look_at_shape(regclass,text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.look_at_shape(bigint,regclass,text[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.make_capture(publication bigint)
  RETURNS void
@@ -5034,7 +5071,7 @@ BEGIN
   THEN
     RETURN 'partition-truncate';
   ELSIF p.columns IS NOT NULL AND p.with_schema AND EXISTS (SELECT FROM pg_attribute AS a
-    WHERE a.attrelid = p.relation AND a.attnum > (SELECT max(n.value::smallint) FROM jsonb_each_text(p.column_numbers) AS n)
+    WHERE a.attrelid = p.relation AND a.attnum > (SELECT max(n.value::smallint) FROM jsonb_each_text(millrace.column_numbers(p)) AS n)
       AND NOT a.attisdropped)
   THEN
     RETURN 'column-added';
@@ -5138,7 +5175,7 @@ CREATE OR REPLACE FUNCTION millrace.published_type(p millrace.publication, colum
 AS $function$
   WITH RECURSIVE walk (type) AS (
     SELECT a.atttypid FROM pg_attribute AS a
-    WHERE a.attrelid = p.relation AND a.attnum = (p.column_numbers ->> column_name)::smallint
+    WHERE a.attrelid = p.relation AND a.attnum = (millrace.column_numbers(p) ->> column_name)::smallint
     UNION ALL
     SELECT t.typbasetype FROM walk AS w JOIN pg_type AS t ON t.oid = w.type WHERE t.typtype = 'd'
   )
@@ -5591,8 +5628,10 @@ CREATE OR REPLACE FUNCTION millrace.renamed_columns(p millrace.publication, rela
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  WITH named AS (
-    SELECT a.attnum, a.attname, coalesce((SELECT n.key FROM jsonb_each_text(p.column_numbers) AS n
+  WITH numbers AS MATERIALIZED (
+    SELECT n.key, n.value FROM jsonb_each_text(millrace.column_numbers(p)) AS n
+  ), named AS (
+    SELECT a.attnum, a.attname, coalesce((SELECT n.key FROM numbers AS n
         WHERE n.value::smallint = (SELECT o.attnum FROM pg_attribute AS o WHERE o.attrelid = p.relation AND o.attname = a.attname
           AND o.attnum > 0)), a.attname) AS name,
       CASE a.attgenerated WHEN 'v' THEN pg_get_expr(d.adbin, d.adrelid) END AS expression
@@ -6126,18 +6165,18 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.settle_snapshots(oid) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.shape(relation regclass, names text[])
+CREATE OR REPLACE FUNCTION millrace.shape(publication bigint, relation regclass, names text[])
  RETURNS integer
  LANGUAGE plpgsql
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  RETURN coalesce(millrace.look_at_shape(relation, names), 0);
+  RETURN coalesce(millrace.look_at_shape(publication, relation, names), 0);
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.shape(regclass,text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.shape(bigint,regclass,text[]) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.snapshot_blocks(relation oid)
  RETURNS bigint
@@ -6184,7 +6223,7 @@ BEGIN
   IF EXISTS (SELECT FROM jsonb_each_text(p.column_numbers) AS n WHERE NOT EXISTS (
     SELECT FROM pg_attribute AS a WHERE a.attrelid = snapshot_parts.relation AND a.attname = n.key AND NOT a.attisdropped))
   THEN
-    SELECT string_agg(format('t.%I AS %I', a.attname, coalesce((SELECT n.key FROM jsonb_each_text(p.column_numbers) AS n
+    SELECT string_agg(format('t.%I AS %I', a.attname, coalesce((SELECT n.key FROM jsonb_each_text(millrace.column_numbers(p)) AS n
         JOIN pg_attribute AS o ON o.attrelid = p.relation AND o.attnum = n.value::smallint WHERE o.attname = a.attname), a.attname)),
         ', ' ORDER BY a.attnum) INTO columns
     FROM pg_attribute AS a WHERE a.attrelid = snapshot_parts.relation AND a.attnum > 0 AND NOT a.attisdropped;

@@ -27,7 +27,7 @@ COMMENT ON COLUMN millrace.publication.name IS 'The relation''s, when it was pub
 COMMENT ON COLUMN millrace.publication.owner IS 'Role that the triggers'' function belongs to and runs as.';
 COMMENT ON COLUMN millrace.publication.key_columns IS 'Columns of the message''s key; empty: messages have none.';
 COMMENT ON COLUMN millrace.publication.columns IS 'Columns that are sent; NULL: all that the table has at the time.';
-COMMENT ON COLUMN millrace.publication.column_numbers IS 'Number of each column that is named here.';
+COMMENT ON COLUMN millrace.publication.column_numbers IS 'Number of each column that is named here, as it was when the table was published: see column_numbers().';
 COMMENT ON COLUMN millrace.publication.capture IS 'statement or row: how often the triggers fire.';
 COMMENT ON COLUMN millrace.publication.snapshot IS 'Number of its snapshot, if it has one.';
 
@@ -35,6 +35,28 @@ ALTER TABLE millrace.publication ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON millrace.publication
   USING (pg_has_role(owner::oid, 'USAGE') OR (SELECT millrace.is_admin())) WITH CHECK (pg_has_role(owner::oid, 'USAGE'));
 GRANT SELECT, INSERT, UPDATE (snapshot) ON millrace.publication TO PUBLIC;
+
+-- The numbers that the named columns have now. After a dump and restore a table has the columns that it had in the same order,
+-- but without the numbers of those that were dropped. Its triggers name the same columns, and follow them.
+CREATE FUNCTION millrace.column_numbers(p millrace.publication) RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH named AS (
+    SELECT n.key AS name, row_number() OVER (ORDER BY n.value::smallint) AS place FROM jsonb_each_text(p.column_numbers) AS n
+  ), followed AS (
+    SELECT d.refobjsubid AS number, row_number() OVER (ORDER BY d.refobjsubid) AS place
+    FROM (
+      SELECT DISTINCT d.refobjsubid FROM pg_trigger AS t JOIN pg_depend AS d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+      WHERE t.tgrelid = p.relation AND t.tgname = format('!millrace %s insert', p.id)
+        AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.relation AND d.refobjsubid > 0
+    ) AS d
+  )
+  -- while the triggers are made the numbers are new
+  SELECT CASE WHEN (SELECT count(*) FROM named) = (SELECT count(*) FROM followed)
+    THEN (SELECT coalesce(jsonb_object_agg(n.name, f.number), '{}') FROM named AS n JOIN followed AS f ON f.place = n.place)
+    ELSE p.column_numbers END
+$$;
 
 -- What the current role publishes to. Only read where it may produce to all topics.
 CREATE FUNCTION millrace.published_topics(cluster text) RETURNS text[]

@@ -28,7 +28,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
   WITH RECURSIVE walk (type) AS (
     SELECT a.atttypid FROM pg_attribute AS a
-    WHERE a.attrelid = p.relation AND a.attnum = (p.column_numbers ->> column_name)::smallint
+    WHERE a.attrelid = p.relation AND a.attnum = (millrace.column_numbers(p) ->> column_name)::smallint
     UNION ALL
     SELECT t.typbasetype FROM walk AS w JOIN pg_type AS t ON t.oid = w.type WHERE t.typtype = 'd'
   )
@@ -167,8 +167,10 @@ CREATE FUNCTION millrace.renamed_columns(p millrace.publication, relation oid) R
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH named AS (
-    SELECT a.attnum, a.attname, coalesce((SELECT n.key FROM jsonb_each_text(p.column_numbers) AS n
+  WITH numbers AS MATERIALIZED (
+    SELECT n.key, n.value FROM jsonb_each_text(millrace.column_numbers(p)) AS n
+  ), named AS (
+    SELECT a.attnum, a.attname, coalesce((SELECT n.key FROM numbers AS n
         WHERE n.value::smallint = (SELECT o.attnum FROM pg_attribute AS o WHERE o.attrelid = p.relation AND o.attname = a.attname
           AND o.attnum > 0)), a.attname) AS name,
       CASE a.attgenerated WHEN 'v' THEN pg_get_expr(d.adbin, d.adrelid) END AS expression
@@ -277,6 +279,15 @@ BEGIN
 END
 $$;
 
+-- Whether triggers of a publication are on a table. No oid stands in what they run: another database has others.
+CREATE FUNCTION millrace.has_capture(relation oid, publication bigint) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = relation
+    AND t.tgfoid = to_regprocedure(format('millrace.%I()', millrace.capture_name(publication))))
+$$;
+
 -- A branch for each operation; in it one for each segment, so that all statements are there to be planned once.
 CREATE FUNCTION millrace.capture_branches(p millrace.publication) RETURNS text
 LANGUAGE sql STABLE
@@ -306,10 +317,10 @@ DECLARE
       CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
       CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END);
   -- a new owner could have what is called here act as the former one
-  owner_check constant text := format($body$EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, %s) AND c.relowner <> me
-    AND NOT c.relispartition AND millrace.rows_run_code(c.oid)) THEN
+  owner_check constant text := format($body$EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, pg_partition_root(TG_RELID))
+    AND c.relowner <> me AND NOT c.relispartition AND millrace.has_capture(c.oid, %s) AND millrace.rows_run_code(c.oid)) THEN
     PERFORM millrace.refuse('table-owner-changed', format('%%s belongs to another role than its publication, %%s', TG_RELID::regclass, me));
-$body$, p.relation::oid);
+$body$, p.id);
   other_ways constant text := format($body$  ELSIF TG_OP = 'TRUNCATE' THEN
     PERFORM millrace.capture_truncate(%1$s, TG_RELID, TG_NAME, greatest(segment, -1 - segment), me);
   ELSIF segment < 0 THEN
@@ -339,19 +350,19 @@ DECLARE
   message_key bytea;
   message bytea;
 BEGIN
-  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%1$L::regclass, %2$L) = 0) THEN
+  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%9$s, %1$L::regclass, %2$L) = 0) THEN
     segment := %3$s;
     open := TG_OP <> 'TRUNCATE' AND %4$s;
   END IF;
   -- for each row only where it has to be
-  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%1$L::regclass, %2$L) < 2) THEN
+  IF (TG_OP = 'TRUNCATE' OR millrace.shape(%9$s, %1$L::regclass, %2$L) < 2) THEN
     IF %5$s%6$s  END IF;
   END IF;
   IF TG_OP <> 'TRUNCATE' AND segment >= 0 THEN
 %7$s  END IF;
 %8$s  RETURN NULL;
 END
-$body$, p.relation::oid, names, segment, open, owner_check, other_ways, millrace.capture_row(p), wake);
+$body$, p.relation::oid, names, segment, open, owner_check, other_ways, millrace.capture_row(p), wake, p.id);
   END IF;
   RETURN format($body$
 #variable_conflict use_column
@@ -405,7 +416,7 @@ BEGIN
   IF EXISTS (SELECT FROM jsonb_each_text(p.column_numbers) AS n WHERE NOT EXISTS (
     SELECT FROM pg_attribute AS a WHERE a.attrelid = snapshot_parts.relation AND a.attname = n.key AND NOT a.attisdropped))
   THEN
-    SELECT string_agg(format('t.%I AS %I', a.attname, coalesce((SELECT n.key FROM jsonb_each_text(p.column_numbers) AS n
+    SELECT string_agg(format('t.%I AS %I', a.attname, coalesce((SELECT n.key FROM jsonb_each_text(millrace.column_numbers(p)) AS n
         JOIN pg_attribute AS o ON o.attrelid = p.relation AND o.attnum = n.value::smallint WHERE o.attname = a.attname), a.attname)),
         ', ' ORDER BY a.attnum) INTO columns
     FROM pg_attribute AS a WHERE a.attrelid = snapshot_parts.relation AND a.attnum > 0 AND NOT a.attisdropped;

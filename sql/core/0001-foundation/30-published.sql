@@ -67,7 +67,7 @@ BEGIN
   THEN
     RETURN 'partition-truncate';
   ELSIF p.columns IS NOT NULL AND p.with_schema AND EXISTS (SELECT FROM pg_attribute AS a
-    WHERE a.attrelid = p.relation AND a.attnum > (SELECT max(n.value::smallint) FROM jsonb_each_text(p.column_numbers) AS n)
+    WHERE a.attrelid = p.relation AND a.attnum > (SELECT max(n.value::smallint) FROM jsonb_each_text(millrace.column_numbers(p)) AS n)
       AND NOT a.attisdropped)
   THEN
     RETURN 'column-added';

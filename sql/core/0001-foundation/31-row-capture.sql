@@ -87,14 +87,16 @@ $$;
 
 -- What has to be asked for each row of a relation: 2 nothing, its columns have these names and nothing in it runs a user's code, or only
 -- the publication's own owner could make it do so; 1 whose it is; 0 everything.
--- In a transaction whose snapshot may be older than the table is, nothing is known.
-CREATE FUNCTION millrace.look_at_shape(relation regclass, names text[]) RETURNS integer
+-- In a transaction whose snapshot may be older than the table is, nothing is known; nor where the database was restored from a dump since: the
+-- oid that stands in the trigger's function is another table's now, or nobody's.
+CREATE FUNCTION millrace.look_at_shape(publication bigint, relation regclass, names text[]) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') OR (
-    SELECT count(*) FILTER (WHERE a.attname = ANY (names)) <> cardinality(names) OR bool_or(a.attgenerated = 'v')
+  IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
+    OR NOT EXISTS (SELECT FROM millrace.publication AS p WHERE p.id = publication AND p.relation = look_at_shape.relation)
+    OR (SELECT count(*) FILTER (WHERE a.attname = ANY (names)) <> cardinality(names) OR bool_or(a.attgenerated = 'v')
     FROM pg_attribute AS a WHERE a.attrelid = look_at_shape.relation AND NOT a.attisdropped)
   THEN
     RETURN 0;
@@ -113,11 +115,11 @@ $$;
 -- it that keeps others from altering it. A partitioned table may change its owner while there are writers to its partitions, so
 -- 2 does not rest on the owner there; types and names of its columns do not change without a lock on each partition.
 -- What is called is volatile: it sees what is committed by then, not what the statement sees that writes.
-CREATE FUNCTION millrace.shape(relation regclass, names text[]) RETURNS integer
+CREATE FUNCTION millrace.shape(publication bigint, relation regclass, names text[]) RETURNS integer
 LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  RETURN coalesce(millrace.look_at_shape(relation, names), 0);
+  RETURN coalesce(millrace.look_at_shape(publication, relation, names), 0);
 END
 $$;
