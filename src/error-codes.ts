@@ -181,6 +181,12 @@ const daemonCodes = {
       'the broker does not let this user send in transactions[: transactional id {id}][, cluster {cluster}]',
     hint: 'Grant WRITE and DESCRIBE on the transactional id (kafka-acls), or choose at_least_once for the cluster.',
   },
+  'position-topic-denied': {
+    origin: 'daemon',
+    message:
+      'the broker does not let this user {operation} the topic that keeps the position[: {topic}][, cluster {cluster}]',
+    hint: 'Grant CREATE, READ, WRITE and DESCRIBE on the topic (kafka-acls), or choose at_least_once for the cluster.',
+  },
   'outbox-position-ahead': {
     origin: 'daemon',
     message: 'Kafka has more of the outbox than this database knows of[: cluster {cluster}][: {reason}]',

@@ -3,7 +3,7 @@
 
 import { setTimeout } from 'node:timers/promises'
 import { Admin, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
-import { isMillraceError } from '../errors.ts'
+import { isMillraceError, MillraceError } from '../errors.ts'
 import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError } from './access.ts'
 import { committedBatches } from './committed.ts'
 import { decompress } from './compression.ts'
@@ -13,10 +13,14 @@ import { readRecordBatches } from './record-batch.ts'
 import { ResponsePool } from './response-pool.ts'
 import type { Topic } from './topic.ts'
 import { TopicDirectory } from './topic-directory.ts'
+import { missingRights, type TopicOperation } from './topic-rights.ts'
 import { WalkedRecord } from './walked-record.ts'
 
 /** Offsets before the end among which the last record is looked for first; then further back. */
 const nearEnd = 64n
+
+/** Kafka's TOPIC_AUTHORIZATION_FAILED. */
+const notAllowed = 29
 
 /** Bytes. */
 const fetchSize = 1024 * 1024
@@ -33,12 +37,14 @@ export class PositionTopic {
 
   /**
    * The value of the last record that is committed. null: there is none, or no topic.
-   * @throws MillraceError kafka-unreachable, broker-authentication, topic-not-writable
+   * @throws MillraceError kafka-unreachable, broker-authentication, position-topic-denied
    */
   async last(): Promise<Buffer | null> {
     const topic = await this.#described()
     if (!topic) return null
-    const { start, end } = await this.#bounds()
+    const { start, end } = await this.#bounds().catch((error) => {
+      throw this.#known(error, 'DESCRIBE')
+    })
     for (let step = nearEnd; start < end; step *= 4n) {
       const from = end - step > start ? end - step : start
       const value = await this.#lastWithin(topic, from, end)
@@ -47,9 +53,32 @@ export class PositionTopic {
     return null
   }
 
-  /** Makes sure that there is the topic. @throws MillraceError topic-missing, kafka-unreachable, ... */
-  async create(): Promise<void> {
-    if (await this.#exists()) return
+  /**
+   * Makes sure that there is the topic, and that it can be read and written to.
+   * @throws MillraceError topic-missing, position-topic-denied, kafka-unreachable, ...
+   */
+  async prepare(): Promise<void> {
+    let topic = await this.#find()
+    if (!topic) {
+      await this.#create()
+      // brokers hear of it one after the other
+      for (let attempt = 0; attempt < 20 && !topic; attempt++) {
+        await setTimeout(attempt * 10)
+        topic = await this.#find()
+      }
+    }
+    if (!topic) throw new MillraceError('topic-missing', { topic: this.name, cluster: this.#access.name })
+    const broker = topic.brokers.get(topic.partitions[0]?.leader ?? -1)
+    if (!broker) return
+    const missing = await missingRights(this.#access, broker, this.name, ['READ', 'WRITE', 'DESCRIBE']).catch(
+      (error) => {
+        throw kafkaError(error, this.#access)
+      },
+    )
+    if (missing.length > 0) throw this.#denied(missing)
+  }
+
+  async #create(): Promise<void> {
     await this.#administer(async (admin) => {
       try {
         await admin.createTopics({
@@ -61,16 +90,15 @@ export class PositionTopic {
           ],
         })
       } catch (error) {
-        if (!hasProtocolError(error, 'TOPIC_ALREADY_EXISTS')) throw error
+        if (!hasProtocolError(error, 'TOPIC_ALREADY_EXISTS')) throw this.#known(error, 'CREATE')
       }
     })
-    // brokers hear of it one after the other
-    for (let attempt = 0; attempt < 20 && !(await this.#exists()); attempt++) await setTimeout(attempt * 10)
   }
 
-  async #exists(): Promise<boolean> {
+  /** null: there is none, or it has no leader. */
+  async #find(): Promise<Topic | null> {
     const topic = await this.#described()
-    return topic?.partitions.every(({ leader }) => leader >= 0) ?? false
+    return topic?.partitions.every(({ leader }) => leader >= 0) ? topic : null
   }
 
   /** null: there is none. */
@@ -80,7 +108,7 @@ export class PositionTopic {
       return await directory.lookUp(this.name)
     } catch (error) {
       if (isMillraceError(error, 'topic-missing')) return null
-      throw error
+      throw this.#known(error, 'DESCRIBE')
     } finally {
       await directory.close()
     }
@@ -131,6 +159,7 @@ export class PositionTopic {
           maxBytes: fetchSize,
         })
         const part = partitions[0]
+        if (part?.errorCode === notAllowed) throw this.#denied(['READ'])
         if (errorCode !== 0 || !part || part.errorCode !== 0)
           throw new Error(`Kafka's error ${errorCode || part?.errorCode} when reading ${this.name}`)
         const batches = readRecordBatches(part.records)
@@ -153,6 +182,18 @@ export class PositionTopic {
     } finally {
       wire.close()
     }
+  }
+
+  #known(error: unknown, operation: TopicOperation | 'CREATE'): unknown {
+    const denied =
+      isMillraceError(error, 'topic-not-writable') ||
+      hasProtocolError(error, 'TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED')
+    return denied ? this.#denied([operation], error) : error
+  }
+
+  #denied(missing: (TopicOperation | 'CREATE')[], cause?: unknown): MillraceError {
+    const facts = { operation: missing.join(' and '), topic: this.name, cluster: this.#access.name }
+    return new MillraceError('position-topic-denied', cause === undefined ? facts : { ...facts, cause })
   }
 
   async #administer<T>(work: (admin: Admin) => Promise<T>): Promise<T> {

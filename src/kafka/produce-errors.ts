@@ -63,6 +63,7 @@ const names: Record<number, string> = {
   20: 'too few replicas are in sync (min.insync.replicas)',
   32: 'its timestamp is not within the bounds of the topic',
   44: 'a policy of the broker refuses it',
+  53: 'this user may not use the transactional id',
   56: 'the broker cannot use its disk',
   87: 'the broker holds it for invalid, such as a message without a key in a compacted topic',
 }

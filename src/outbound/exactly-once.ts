@@ -62,7 +62,7 @@ export class ExactlyOnce {
   /**
    * Becomes the one who sends, from what Kafka has committed on.
    * @param goOn whether transactions follow; else this ends them
-   * @throws MillraceError outbox-position-ahead, outbox-position-missing, transaction-lost, kafka-unreachable, ...;
+   * @throws MillraceError outbox-position-ahead, outbox-position-missing, position-topic-denied, transaction-lost, kafka-unreachable, ...;
    *   LeaseLost
    */
   async begin(goOn: boolean): Promise<void> {
@@ -71,6 +71,8 @@ export class ExactlyOnce {
     const verdict = await this.#progress.checkPosition(before)
     // what seems to be missing may be about to be readable: the former transaction is over when this one has begun
     if (verdict.problem === 'ahead') this.#check(before, verdict)
+    // nor is anybody by one that could not send
+    if (goOn) await this.#topic.prepare()
     await this.transactions.begin()
     failpoint('outbound.after-fencing')
     const position = await this.#read()
@@ -78,7 +80,6 @@ export class ExactlyOnce {
     this.#check(position, resumed)
     this.#position = { number: resumed.number, token: resumed.token, id: resumed.id, retried: [] }
     failpoint('outbound.after-resuming')
-    if (goOn) await this.#topic.create()
   }
 
   /** @throws MillraceError topic-missing, kafka-unreachable, ... */
