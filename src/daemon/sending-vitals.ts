@@ -4,6 +4,7 @@
 import type { ClusterSending, SendCounts, SendingView } from '../console/view.ts'
 import type { Logger } from '../log.ts'
 import type { ClusterMeter, RelayMeter } from '../outbound/meter.ts'
+import type { Session } from '../postgres/session.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
 
 /** Milliseconds from one count to the next, and how many times as long as the last one took. */
@@ -27,6 +28,8 @@ export class SendingVitals implements RelayMeter {
   /** performance.now() before which nothing is counted. */
   #countAt = 0
   #counting: Promise<void> | null = null
+  #session: Session | null = null
+  #ending = false
 
   constructor(parts: SendingVitalsParts) {
     this.#parts = parts
@@ -69,15 +72,20 @@ export class SendingVitals implements RelayMeter {
       })
   }
 
-  /** Waits for what is under way. */
+  /** What is under way is given up: to count a large backlog takes seconds. */
   async end(): Promise<void> {
+    this.#ending = true
+    this.#session?.discard(new Error('counting was given up'))
     await this.#counting
+    this.#ending = false
   }
 
   async #count(): Promise<void> {
     const { sessions } = this.#parts
     const session = await sessions.acquire(this)
+    this.#session = session
     try {
+      if (this.#ending) return
       await session.cleanFor(null)
       const begin = performance.now()
       const rows = await session.query<Backlog & { cluster: string }>(backlogQuery)
@@ -85,6 +93,7 @@ export class SendingVitals implements RelayMeter {
       this.#countAt = end + Math.max(interval, timesAsLong * (end - begin))
       if (this.#leads) this.#backlogs = new Map(rows.map(({ cluster, ...backlog }) => [cluster, backlog]))
     } finally {
+      this.#session = null
       sessions.release(session)
     }
   }

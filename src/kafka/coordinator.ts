@@ -52,6 +52,7 @@ export class Coordinator {
   /** The one that is there. */
   #opened: Wire | null = null
   readonly #closed = new AbortController()
+  readonly #closing = Promise.withResolvers<never>()
 
   /** @param retry milliseconds */
   constructor(
@@ -64,6 +65,7 @@ export class Coordinator {
     this.#transactionalId = transactionalId
     this.#events = events
     this.#backoff = new Backoff(retry.min, retry.max)
+    this.#closing.promise.catch(() => {})
   }
 
   /** @throws MillraceError transaction-lost; Error when it was closed; of the question what is not Kafka's general */
@@ -72,12 +74,10 @@ export class Coordinator {
       if (this.#closed.signal.aborted) throw new Error('the producer is closed')
       try {
         if (!this.#events.maySend()) throw new MillraceError('lease-expired')
-        // ended by the broker while nothing was asked: no failure
-        if (this.#opened && !this.isConnected) this.#drop()
-        this.#wire ??= this.#find()
-        const wire = await this.#wire
-        this.#opened = wire
-        const answer = await question(wire.asConnection)
+        const asked = this.#ask(question)
+        asked.catch(() => {})
+        // a broker may be silent for as long as it likes
+        const answer = await Promise.race([asked, this.#closing.promise])
         this.#backoff.reset()
         this.#events.trouble(null)
         return answer
@@ -104,7 +104,17 @@ export class Coordinator {
 
   close(): void {
     this.#closed.abort()
+    this.#closing.reject(new Error('the producer is closed'))
     this.#drop()
+  }
+
+  async #ask<T>(question: (connection: Connection) => Promise<T>): Promise<T> {
+    // ended by the broker while nothing was asked: no failure
+    if (this.#opened && !this.isConnected) this.#drop()
+    this.#wire ??= this.#find()
+    const wire = await this.#wire
+    this.#opened = wire
+    return question(wire.asConnection)
   }
 
   #tell(error: unknown): void {

@@ -99,13 +99,13 @@ export class Producer {
     this.#dispatch.soon()
   }
 
-  /** What is not written yet is given up. */
-  async close(): Promise<void> {
+  /** What is not written yet is given up. Waits for no broker. */
+  close(): void {
     this.#closed = true
     this.#dispatch.close()
     this.#brokers.close()
     this.#backlog.end()
-    await this.#topics.close()
+    this.#topics.close()
   }
 
   /** Without being waited for. */

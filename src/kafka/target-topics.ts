@@ -93,8 +93,8 @@ export class TargetTopics {
     return true
   }
 
-  async close(): Promise<void> {
-    await this.#directory.close()
+  close(): void {
+    void this.#directory.close()
   }
 
   #note(topic: Topic): void {

@@ -14,6 +14,7 @@ import type { SharedSession } from '../postgres/shared-session.ts'
 import type { Delivery } from './delivery.ts'
 import { ExactlyOnce } from './exactly-once.ts'
 import { positionTopicName } from './kafka-position.ts'
+import { LastPatience } from './last-patience.ts'
 import type { Lease } from './lease.ts'
 import type { RelayMeter } from './meter.ts'
 import { batchQuery } from './outbox-query.ts'
@@ -67,6 +68,7 @@ export class ClusterRelay {
   readonly #inquiry: TopicInquiry
   readonly #sending: Sending
   readonly #retries: Retries
+  readonly #patience: LastPatience
   #stopping = false
 
   constructor(parts: ClusterRelayParts) {
@@ -78,17 +80,19 @@ export class ClusterRelay {
     const progress = new Progress(cluster, parts)
     const backoff = new Backoff(retry.min, retry.max)
     this.#progress = progress
+    this.#patience = new LastPatience(cluster, log, () => this.#giveUp())
     this.#refusals = new Refusals(cluster, settings.metadataInterval, () => parts.buries(cluster), log)
     this.#trouble = new SendingTrouble(cluster, progress, parts)
     this.#outcomes = new Outcomes({
       ...{ cluster, lease: parts.lease, refusals: this.#refusals, trouble: this.#trouble },
       meter: parts.meter.of(cluster),
       positionTopic: positionTopicName(installation, cluster),
+      onAnswer: () => this.#patience.renew(),
       onTrouble: () => this.#stopping && this.#giveUp(),
       onRecovery: () => backoff.reset(),
       onBroken: () => {
         this.#sending.abandon()
-        void this.#giveUp()
+        this.#giveUp()
       },
     })
     const exactly = new ExactlyOnce({ access, installation, progress, retry }, this.#outcomes)
@@ -167,23 +171,25 @@ export class ClusterRelay {
     return this.#retries.some()
   }
 
-  /** What is in hand is finished, unless Kafka is away. */
+  /** What is in hand is finished, unless Kafka is away or silent. */
   async end(): Promise<void> {
     this.#stop()
-    if (this.#trouble.present || !this.begun) await this.#giveUp()
+    if (this.#trouble.present || !this.begun) this.#giveUp()
+    else this.#patience.begin()
     await this.#producer.untilIdle()
   }
 
   /** Afterwards, whatever is still on its way is given up. */
-  async close(): Promise<void> {
+  close(): void {
     this.#stop()
-    await this.#giveUp()
+    this.#giveUp()
     this.#trouble.forget()
   }
 
-  async #giveUp(): Promise<void> {
+  #giveUp(): void {
+    this.#patience.end()
     this.#takeover.close()
-    await this.#producer.close()
+    this.#producer.close()
   }
 
   #stop(): void {

@@ -21,6 +21,8 @@ interface Parts {
   meter: ClusterMeter
   /** Of the position, which is no row. */
   positionTopic: string
+  /** Kafka has answered. */
+  onAnswer: () => void
   onTrouble: () => void
   onRecovery: () => void
   onBroken: () => void
@@ -91,7 +93,8 @@ export class Outcomes implements ProducerEvents {
   }
 
   trouble(error: MillraceError | null): void {
-    const { trouble, meter, onTrouble, onRecovery } = this.#parts
+    const { trouble, meter, onAnswer, onTrouble, onRecovery } = this.#parts
+    if (!error) onAnswer()
     if (error) {
       meter.retried(error.code)
       trouble.begin(error)

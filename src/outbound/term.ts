@@ -85,7 +85,7 @@ export class Term {
 
   async close(): Promise<void> {
     const all = [...this.#running.values()]
-    await Promise.all(all.map(({ relay }) => relay.close()))
+    for (const { relay } of all) relay.close()
     await Promise.all(all.map(({ work }) => work))
   }
 
@@ -100,7 +100,7 @@ export class Term {
       await running.relay.end()
       await running.work
       if (running.finished) await this.#next(running)
-      await running.relay.close()
+      running.relay.close()
       this.#running.delete(cluster)
     }
     for (const [cluster, delivery] of clusters) {

@@ -1,4 +1,5 @@
-// A topic is looked up before anything is sent to it, and asked about until there is an answer.
+// A topic is looked up before anything is sent to it, and asked about until there is an answer, or nobody waits for one any
+// more: a broker that is silent holds up no end.
 
 import { setTimeout } from 'node:timers/promises'
 import type { MillraceError } from '../errors.ts'
@@ -10,6 +11,7 @@ export class TopicInquiry {
   readonly #backoff: Backoff
   #underWay: Promise<void> | null = null
   readonly #stopped = new AbortController()
+  readonly #whenStopped = Promise.withResolvers<void>()
 
   constructor(
     learn: (topic: string) => Promise<void>,
@@ -38,16 +40,19 @@ export class TopicInquiry {
     await this.#underWay
   }
 
-  /** Nothing is asked again, and no pause is waited out: it may be long. */
+  /** Nobody waits for an answer from here on, nothing is asked again, and no pause is waited out: it may be long. */
   stop(): void {
     this.#stopped.abort()
+    this.#whenStopped.resolve()
   }
 
   async #ask(topic: string): Promise<void> {
     const { signal } = this.#stopped
     while (!signal.aborted) {
       try {
-        await this.#learn(topic)
+        const learning = this.#learn(topic)
+        learning.catch(() => {})
+        await Promise.race([learning, this.#whenStopped.promise])
         return
       } catch (error) {
         this.#onError(error as MillraceError)
