@@ -1127,7 +1127,6 @@ CREATE VIEW millrace.outbox_message_0 WITH (check_option=cascaded) AS
             ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
         END;
 GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_message_0 TO PUBLIC;
-COMMENT ON VIEW millrace.outbox_message_0 IS 'The way into a segment of the outbox for single messages.';
 
 CREATE VIEW millrace.outbox_message_1 WITH (check_option=cascaded) AS
  SELECT "timestamp",
@@ -1153,7 +1152,6 @@ CREATE VIEW millrace.outbox_message_1 WITH (check_option=cascaded) AS
             ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
         END;
 GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_message_1 TO PUBLIC;
-COMMENT ON VIEW millrace.outbox_message_1 IS 'The way into a segment of the outbox for single messages.';
 
 CREATE VIEW millrace.outbox_message_2 WITH (check_option=cascaded) AS
  SELECT "timestamp",
@@ -1179,7 +1177,6 @@ CREATE VIEW millrace.outbox_message_2 WITH (check_option=cascaded) AS
             ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
         END;
 GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_message_2 TO PUBLIC;
-COMMENT ON VIEW millrace.outbox_message_2 IS 'The way into a segment of the outbox for single messages.';
 
 CREATE VIEW millrace.outbox_message_3 WITH (check_option=cascaded) AS
  SELECT "timestamp",
@@ -1205,7 +1202,6 @@ CREATE VIEW millrace.outbox_message_3 WITH (check_option=cascaded) AS
             ELSE millrace.admit_message(cluster, topic, partition, headers, "timestamp")
         END;
 GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON TABLE millrace.outbox_message_3 TO PUBLIC;
-COMMENT ON VIEW millrace.outbox_message_3 IS 'The way into a segment of the outbox for single messages.';
 
 CREATE VIEW millrace.outbox_status WITH (security_barrier=true) AS
  SELECT c.name AS cluster,

@@ -181,7 +181,6 @@ BEGIN
           WHEN pg_catalog.has_schema_privilege('millrace', 'CREATE WITH GRANT OPTION') THEN true
           ELSE millrace.admit_message(o.cluster, o.topic, o.partition, o.headers, o."timestamp") END
       WITH CHECK OPTION;
-      COMMENT ON VIEW millrace.outbox_message_%1$s IS 'The way into a segment of the outbox for single messages.';
       GRANT INSERT ("timestamp", owner, partition, cluster, topic, key, value, headers, source) ON millrace.outbox_message_%1$s TO PUBLIC
     $$, segment);
   END LOOP;
