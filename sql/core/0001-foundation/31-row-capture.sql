@@ -96,8 +96,9 @@ AS $$
 BEGIN
   IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
     OR NOT EXISTS (SELECT FROM millrace.publication AS p WHERE p.id = publication AND p.relation = look_at_shape.relation)
-    OR (SELECT count(*) FILTER (WHERE a.attname = ANY (names)) <> cardinality(names) OR bool_or(a.attgenerated = 'v')
-    FROM pg_attribute AS a WHERE a.attrelid = look_at_shape.relation AND NOT a.attisdropped)
+    OR names <> ARRAY(SELECT CASE a.attgenerated WHEN 'v' THEN '' ELSE a.attname::text END FROM pg_attribute AS a
+      WHERE a.attrelid = look_at_shape.relation AND NOT a.attisdropped AND (a.attname = ANY (names) OR a.attgenerated = 'v')
+      ORDER BY a.attnum)
   THEN
     RETURN 0;
   ELSIF millrace.rows_run_code(relation) AND NOT EXISTS (
