@@ -105,8 +105,10 @@ export class Sending implements RowTaker {
     await this.#inquiry.settled()
     if (this.#exactly?.isConcluding) await this.#recording?.settled()
     const { shipment } = this.#outcomes
-    if (shipment.parkedEnough) await this.#recording?.now()
-    await this.#producer.untilRoom(() => shipment.hasRoom || shipment.parkedEnough)
+    // what waits is stored with the position, so nothing of it is before the first row is passed
+    const canStore = () => shipment.parkedEnough && shipment.lastId !== null
+    if (canStore()) await this.#recording?.now()
+    await this.#producer.untilRoom(() => shipment.hasRoom || canStore())
     if (this.#stopped) this.abandon()
   }
 

@@ -288,3 +288,20 @@ test('a message for a partition that is not there waits for it, with its key alo
   assert.deepEqual(valuesOf(there), ['one', 'two'])
   await eventually('nothing waits', async () => (await outboxStatus(db)).waiting === '0')
 })
+
+test('many that wait behind a first one that is still on its way do not stop the daemon', async (t) => {
+  const db = await databaseFor(t)
+  await addBroker(db)
+  const topic = await topicFor(t)
+  // the first message of the batch stays in the producer while the others are read
+  await promptDaemon(t, db, { env: { ...promptRelay, MILLRACE_OUTBOUND_LINGER: '1s' } })
+  await db.query('SELECT millrace.produce($1, $2)', [`${topic}-missing`, 'waits'])
+  await eventually('its topic waits', async () => (await outboxStatus(db)).waiting === '1')
+  await db.query(
+    `SELECT millrace.produce($1, 'first'), (SELECT count(millrace.produce($2, 'waits')) FROM generate_series(1, 10000))`,
+    [topic, `${topic}-missing`],
+  )
+  await untilCount(topic, 1)
+  await untilSent(db)
+  assert.equal((await outboxStatus(db)).waiting, '10001')
+})
