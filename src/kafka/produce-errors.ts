@@ -35,12 +35,15 @@ export function produceVerdict(errorCode: number): ProduceVerdict {
   return verdicts[errorCode] ?? 'retry'
 }
 
-/** Whether a batch for which the broker says that it may be sent again can have been written by the sending that it answers. */
-export function mayBeWritten(errorCode: number): boolean {
-  return !refusedBefore.has(errorCode)
+/**
+ * Whether a batch for which the broker says that it may be sent again can have been written by the sending that it answers.
+ * @param appended a leader that was replaced while it waited for its followers names the offset at which it wrote the batch
+ */
+export function mayBeWritten(errorCode: number, appended: boolean): boolean {
+  return appended || !refusedBefore.has(errorCode)
 }
 
-/** What a broker says before it writes anything. */
+/** What a broker says before it writes anything, or instead of saying that it did. */
 const refusedBefore = new Set([
   3, // UNKNOWN_TOPIC_OR_PARTITION
   5, // LEADER_NOT_AVAILABLE

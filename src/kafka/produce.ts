@@ -15,6 +15,8 @@ export interface ProduceOutcome {
   /** 0 or a Kafka error code: https://kafka.apache.org/protocol#protocol_error_codes */
   errorCode: number
   message: string | null
+  /** The leader wrote it, whatever came of that afterwards. */
+  appended: boolean
 }
 
 export const produceApiKey = 0
@@ -68,7 +70,8 @@ export function decodeProduce(body: Buffer): { outcomes: ProduceOutcome[]; throt
 function decodePartition(reader: Reader, topic: string): ProduceOutcome {
   const partition = reader.readInt32()
   const errorCode = reader.readInt16()
-  reader.skip(24) // base offset, time of appending, start of the log
+  const baseOffset = reader.readInt64()
+  reader.skip(16) // time of appending, start of the log
   let message: string | null = null
   for (let left = reader.readUnsignedVarInt() - 1; left > 0; left--) {
     reader.readInt32()
@@ -77,7 +80,7 @@ function decodePartition(reader: Reader, topic: string): ProduceOutcome {
   }
   message = reader.readNullableString() ?? message
   skipTags(reader)
-  return { topic, partition, errorCode, message }
+  return { topic, partition, errorCode, message, appended: baseOffset >= 0n }
 }
 
 function skipTags(reader: Reader): void {

@@ -49,7 +49,7 @@ export class Settlement {
   }
 
   /** The broker has answered for the batch under way. */
-  settle(queue: PartitionQueue, pending: Pending, { errorCode, message }: ProduceOutcome): void {
+  settle(queue: PartitionQueue, pending: Pending, { errorCode, message, appended }: ProduceOutcome): void {
     const { transactional, events, backlog } = this.#parts
     const { batch } = pending
     const verdict = produceVerdict(errorCode)
@@ -83,7 +83,7 @@ export class Settlement {
         return
       case 'retry':
         this.#failures++
-        this.#again(queue, mayBeWritten(errorCode))
+        this.#again(queue, mayBeWritten(errorCode, appended))
         if (this.givesUp(queue, produceReason(errorCode, message))) return
         events.trouble(produceFailed(queue, this.#cluster, errorCode, message))
     }

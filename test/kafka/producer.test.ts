@@ -5,10 +5,11 @@ import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { Brokers } from '../../src/kafka/brokers.ts'
 import { PartitionQueue } from '../../src/kafka/partition-queue.ts'
+import { mayBeWritten } from '../../src/kafka/produce-errors.ts'
 import { Producer } from '../../src/kafka/producer.ts'
 import type { ProducerEvents, ProducerSettings } from '../../src/kafka/producer-events.ts'
 import { TopicDirectory } from '../../src/kafka/topic-directory.ts'
-import { afterwards } from '../support/cleanup.ts'
+import { afterwards, type Cleanup } from '../support/cleanup.ts'
 import { eventually } from '../support/eventually.ts'
 import { access } from '../support/log.ts'
 import { countOf } from '../support/sent.ts'
@@ -52,8 +53,8 @@ test('messages for a partition that is not there any more are refused, and nobod
   assert.equal(await Promise.race([idle, deadline]), 'idle')
 })
 
-test('after a batch that was written unheard and then refused, the next message is written, not taken for it', async (t) => {
-  const topic = await topicFor(t, { partitions: 1 })
+/** A queue whose batches go to the broker by hand, and how one is sent. */
+async function queueTo(t: Cleanup, topic: string) {
   const brokers = new Brokers(access())
   const directory = new TopicDirectory(access())
   afterwards(t, () => directory.close())
@@ -70,15 +71,39 @@ test('after a batch that was written unheard and then refused, the next message 
       identity = await brokers.identityFrom(link)
     }
     const bytes = await taken.batch.encode(queue.number(taken, identity), 'none')
-    return (await link.produce([{ topic, partition: 0, bytes }], null))[0]?.errorCode
+    const [outcome] = await link.produce([{ topic, partition: 0, bytes }], null)
+    assert.equal(outcome?.errorCode, 0)
+    return outcome!
   }
+  return { queue, send }
+}
+
+test('after a batch that was written unheard and then refused, the next message is written, not taken for it', async (t) => {
+  const topic = await topicFor(t, { partitions: 1 })
+  const { queue, send } = await queueTo(t, topic)
   queue.append(message('one'), 1, 1, 0)
-  assert.equal(await send(), 0)
+  await send()
   // the answer was lost on its way; the repetition is refused, as for a timestamp that is too old by now
   queue.again(0, true)
   queue.take()
   queue.split()
   queue.append(message('two'), 2, 1, 0)
-  assert.equal(await send(), 0)
+  await send()
+  assert.equal(await countOf(topic), 2)
+})
+
+test('a leader that is replaced may have written what it refuses: no other message takes the number of that batch', async (t) => {
+  const topic = await topicFor(t, { partitions: 1 })
+  const { queue, send } = await queueTo(t, topic)
+  queue.append(message('one'), 1, 1, 0)
+  const { appended } = await send()
+  // NOT_LEADER_OR_FOLLOWER, when the followers had it already; then the topic has to wait for another reason
+  queue.again(0, mayBeWritten(6, appended))
+  assert.deepEqual(queue.sift(() => true).tickets, [])
+  queue.append(message('two'), 2, 1, 0)
+  while (!queue.empty) {
+    await send()
+    queue.done()
+  }
   assert.equal(await countOf(topic), 2)
 })
