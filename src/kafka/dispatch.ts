@@ -81,7 +81,10 @@ export class Dispatch {
         }),
       )
       if (!events.maySend()) throw new MillraceError('lease-expired')
-      const outcomes = await link.produce(batches, transactions?.id ?? null)
+      // what a partition held that is gone by now is elsewhere
+      const there = batches.filter((batch) => !pending.get(nameOf(batch))?.queue.abandoned)
+      for (const [name, { queue }] of pending) if (queue.abandoned) pending.delete(name)
+      const outcomes = there.length > 0 ? await link.produce(there, transactions?.id ?? null) : []
       if (this.#closed) return
       for (const outcome of outcomes) {
         const name = nameOf(outcome)
