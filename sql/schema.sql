@@ -3130,7 +3130,7 @@ DECLARE
   others text;
 BEGIN
   BEGIN
-    EXECUTE format('SELECT FROM (SELECT * FROM %s) AS n WHERE (%s%s) IS TRUE LIMIT 0', relation, filter, E'\n');
+    EXECUTE format('SELECT FROM (SELECT * FROM %s) AS "a row" WHERE (%s%s) IS TRUE LIMIT 0', relation, filter, E'\n');
   EXCEPTION WHEN OTHERS THEN
     PERFORM millrace.refuse('filter-invalid', format('the filter: %s', SQLERRM));
   END;

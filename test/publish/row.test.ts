@@ -154,3 +154,14 @@ for (const isolation of ['read committed', 'repeatable read'])
       '4={"v":"f","place":2,"id":4,"more":7}',
     ])
   })
+
+test('a filter over the row as a whole is refused: a trigger for each row has named columns alone', async (t) => {
+  const { alice } = await publishedDatabase(t)
+  await alice.run('CREATE TABLE p (id int PRIMARY KEY, v text)')
+  for (const capture of ['row', 'statement']) {
+    const refusal = await alice.refusal(
+      `SELECT millrace.publish('p', capture := '${capture}', filter := 'to_json(n)->>''v'' = ''a''')`,
+    )
+    assert.match(String(refusal), /the filter/)
+  }
+})

@@ -124,7 +124,8 @@ BEGIN
 END
 $$;
 
--- Which columns an expression over the row of a table reads: without such a one it means nothing. Called as whoever publishes.
+-- Which columns an expression over the row of a table reads: without such a one it means nothing. Called as whoever publishes. The row as
+-- a whole has no name here: a trigger for each row has no more of it than the columns that are named.
 CREATE FUNCTION millrace.columns_of_filter(relation regclass, filter text) RETURNS text[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -137,7 +138,7 @@ DECLARE
   others text;
 BEGIN
   BEGIN
-    EXECUTE format('SELECT FROM (SELECT * FROM %s) AS n WHERE (%s%s) IS TRUE LIMIT 0', relation, filter, E'\n');
+    EXECUTE format('SELECT FROM (SELECT * FROM %s) AS "a row" WHERE (%s%s) IS TRUE LIMIT 0', relation, filter, E'\n');
   EXCEPTION WHEN OTHERS THEN
     PERFORM millrace.refuse('filter-invalid', format('the filter: %s', SQLERRM));
   END;
@@ -145,7 +146,7 @@ BEGIN
     CONTINUE WHEN position(lower(column_name) IN lower(filter)) = 0;
     others := (SELECT string_agg(quote_ident(o), ', ') FROM unnest(names) AS o WHERE o <> column_name);
     BEGIN
-      EXECUTE format('SELECT FROM (SELECT %s FROM %s) AS n WHERE (%s%s) IS TRUE LIMIT 0', others, relation, filter, E'\n');
+      EXECUTE format('SELECT FROM (SELECT %s FROM %s) AS "a row" WHERE (%s%s) IS TRUE LIMIT 0', others, relation, filter, E'\n');
     EXCEPTION WHEN OTHERS THEN
       used := used || column_name;
     END;
