@@ -1979,7 +1979,7 @@ BEGIN
 #variable_conflict use_column
 DECLARE
   me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
-  segment integer := pg_sequence_last_value('millrace.outbox_segment');
+  segment integer := coalesce(pg_sequence_last_value('millrace.outbox_segment'), 0);
   open boolean;
   statement text;
   ends boolean := false;
@@ -2001,7 +2001,7 @@ BEGIN
   IF (TG_OP = 'TRUNCATE' OR millrace.shape(%9$s, %1$L::regclass, %2$L) < 2) THEN
     IF %5$s%6$s  END IF;
   END IF;
-  IF TG_OP <> 'TRUNCATE' AND segment >= 0 THEN
+  IF TG_OP <> 'TRUNCATE' AND segment < 0 IS NOT TRUE THEN
 %7$s  END IF;
 %8$s  RETURN NULL;
 END
@@ -3138,7 +3138,7 @@ BEGIN
     CONTINUE WHEN position(lower(column_name) IN lower(filter)) = 0;
     others := (SELECT string_agg(quote_ident(o), ', ') FROM unnest(names) AS o WHERE o <> column_name);
     BEGIN
-      EXECUTE format('SELECT FROM (SELECT %s FROM %s) AS n WHERE (%s%s) IS TRUE LIMIT 0', others, relation, filter, E'\n');
+      EXECUTE format('SELECT FROM (SELECT %s FROM %s) AS "a row" WHERE (%s%s) IS TRUE LIMIT 0', others, relation, filter, E'\n');
     EXCEPTION WHEN OTHERS THEN
       used := used || column_name;
     END;
@@ -5897,6 +5897,10 @@ DECLARE
   next_segment smallint;
 BEGIN
   SELECT w.segment INTO current_segment FROM millrace.outbox_writing AS w;
+  -- After a change that was rolled back, or a restore, triggers would go on with a segment whose size nobody looks at.
+  IF pg_sequence_last_value('millrace.outbox_segment') IS DISTINCT FROM current_segment THEN
+    PERFORM setval('millrace.outbox_segment', current_segment);
+  END IF;
   FOR i IN 0..3 LOOP
     IF i = current_segment THEN
       CONTINUE;
@@ -7236,7 +7240,8 @@ BEGIN
     END IF;
     -- whoever writes to a table with a trigger has nothing to do with brokers: the message waits for one
   END IF;
-  CASE pg_sequence_last_value('millrace.outbox_segment')
+  -- a restore may have left the sequence out; any segment is read
+  CASE coalesce(pg_sequence_last_value('millrace.outbox_segment'), 0)
     WHEN 0 THEN
       INSERT INTO millrace.outbox_message_0 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,

@@ -155,6 +155,40 @@ for (const isolation of ['read committed', 'repeatable read'])
     ])
   })
 
+describe('the number of the segment', () => {
+  const table = `CREATE TABLE p (id int PRIMARY KEY, v text); SELECT millrace.publish('p', capture := 'row', snapshot := false)`
+  const number = `SELECT pg_sequence_last_value('millrace.outbox_segment')::text`
+
+  test('where a restore left it out, nothing is lost, and it is there again soon', async (t) => {
+    const { alice, lines, superuser } = await publishedDatabase(t)
+    await alice.run(`${table}; INSERT INTO p VALUES (1, 'a')`)
+    assert.deepEqual(await lines(), ['1={"id":1,"v":"a"}'])
+    await superuser.run('ALTER SEQUENCE millrace.outbox_segment RESTART')
+    await alice.run("INSERT INTO p VALUES (2, 'b')")
+    assert.deepEqual(await lines(), ['2={"id":2,"v":"b"}'])
+    await superuser.run('SELECT millrace.rotate_outbox()')
+    assert.equal(await superuser.value(number), '0')
+  })
+
+  test('after a change that was rolled back, triggers soon write where the others do', async (t) => {
+    const { superuser } = await publishedDatabase(t)
+    await superuser.run('BEGIN; UPDATE millrace.outbox_writing SET segment = 2; ROLLBACK')
+    assert.equal(await superuser.value(number), '2')
+    await superuser.run('SELECT millrace.rotate_outbox()')
+    assert.equal(await superuser.value(number), '0')
+  })
+
+  test('where the table has none, a writer that looks there is told', async (t) => {
+    const { alice, superuser } = await publishedDatabase(t)
+    await alice.run(table)
+    await superuser.run('DELETE FROM millrace.outbox_writing')
+    // above READ COMMITTED each row looks
+    await alice.run('BEGIN ISOLATION LEVEL REPEATABLE READ')
+    assert.match(String(await alice.refusal("INSERT INTO p VALUES (1, 'a')")), /20000/)
+    await alice.run('ROLLBACK')
+  })
+})
+
 test('a filter over the row as a whole is refused: a trigger for each row has named columns alone', async (t) => {
   const { alice } = await publishedDatabase(t)
   await alice.run('CREATE TABLE p (id int PRIMARY KEY, v text)')

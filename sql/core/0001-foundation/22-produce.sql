@@ -87,7 +87,8 @@ BEGIN
     END IF;
     -- whoever writes to a table with a trigger has nothing to do with brokers: the message waits for one
   END IF;
-  CASE pg_sequence_last_value('millrace.outbox_segment')
+  -- a restore may have left the sequence out; any segment is read
+  CASE coalesce(pg_sequence_last_value('millrace.outbox_segment'), 0)
     WHEN 0 THEN
       INSERT INTO millrace.outbox_message_0 ("timestamp", partition, cluster, topic, key, value, headers, source)
       VALUES (at, write_message.partition, into_cluster, write_message.topic, write_message.key, write_message.value,

@@ -402,6 +402,10 @@ DECLARE
   next_segment smallint;
 BEGIN
   SELECT w.segment INTO current_segment FROM millrace.outbox_writing AS w;
+  -- After a change that was rolled back, or a restore, triggers would go on with a segment whose size nobody looks at.
+  IF pg_sequence_last_value('millrace.outbox_segment') IS DISTINCT FROM current_segment THEN
+    PERFORM setval('millrace.outbox_segment', current_segment);
+  END IF;
   FOR i IN 0..3 LOOP
     IF i = current_segment THEN
       CONTINUE;

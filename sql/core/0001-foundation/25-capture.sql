@@ -349,7 +349,7 @@ BEGIN
 #variable_conflict use_column
 DECLARE
   me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
-  segment integer := pg_sequence_last_value('millrace.outbox_segment');
+  segment integer := coalesce(pg_sequence_last_value('millrace.outbox_segment'), 0);
   open boolean;
   statement text;
   ends boolean := false;
@@ -371,7 +371,7 @@ BEGIN
   IF (TG_OP = 'TRUNCATE' OR millrace.shape(%9$s, %1$L::regclass, %2$L) < 2) THEN
     IF %5$s%6$s  END IF;
   END IF;
-  IF TG_OP <> 'TRUNCATE' AND segment >= 0 THEN
+  IF TG_OP <> 'TRUNCATE' AND segment < 0 IS NOT TRUE THEN
 %7$s  END IF;
 %8$s  RETURN NULL;
 END
