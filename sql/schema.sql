@@ -1951,14 +1951,11 @@ CREATE OR REPLACE FUNCTION millrace.capture_body(p millrace.publication)
 AS $function$
 DECLARE
   by_row constant boolean := p.capture = 'row';
-  names constant text[] := ARRAY(SELECT jsonb_object_keys(p.column_numbers) ORDER BY 1);
-  virtual constant boolean := current_setting('server_version_num')::integer >= 180000;
+  names constant text[] := millrace.names_in_order(p);
   -- negative, where columns were renamed since, or are virtual
   segment constant text := format('(SELECT %s FROM millrace.outbox_writing AS w)',
-    CASE WHEN names = '{}' AND NOT virtual THEN 'w.segment' ELSE format('CASE WHEN (SELECT count(*)%s FROM pg_attribute AS a
-      WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND (a.attname = ANY (%L::name[])%s)) = %s THEN w.segment ELSE -1 - w.segment END',
-      CASE WHEN virtual THEN ' + 10000 * count(*) FILTER (WHERE a.attgenerated = ''v'')' END, names::text,
-      CASE WHEN virtual THEN ' OR a.attgenerated = ''v''' END, cardinality(names)) END);
+    CASE WHEN names = '{}' AND current_setting('server_version_num')::integer < 180000 THEN 'w.segment'
+      ELSE format('CASE WHEN %s = %L::text[] THEN w.segment ELSE -1 - w.segment END', format(millrace.names_now(), 'TG_RELID', names), names) END);
   -- a new owner could have what is called here act as the former one
   owner_check constant text := format($body$EXISTS (SELECT FROM pg_class AS c WHERE c.oid IN (TG_RELID, pg_partition_root(TG_RELID))
     AND c.relowner <> me AND NOT c.relispartition AND millrace.has_capture(c.oid, %s) AND millrace.rows_run_code(c.oid)) THEN
@@ -4318,8 +4315,9 @@ AS $function$
 BEGIN
   IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
     OR NOT EXISTS (SELECT FROM millrace.publication AS p WHERE p.id = publication AND p.relation = look_at_shape.relation)
-    OR (SELECT count(*) FILTER (WHERE a.attname = ANY (names)) <> cardinality(names) OR bool_or(a.attgenerated = 'v')
-    FROM pg_attribute AS a WHERE a.attrelid = look_at_shape.relation AND NOT a.attisdropped)
+    OR names <> ARRAY(SELECT CASE a.attgenerated WHEN 'v' THEN '' ELSE a.attname::text END FROM pg_attribute AS a
+      WHERE a.attrelid = look_at_shape.relation AND NOT a.attisdropped AND (a.attname = ANY (names) OR a.attgenerated = 'v')
+      ORDER BY a.attnum)
   THEN
     RETURN 0;
   ELSIF millrace.rows_run_code(relation) AND NOT EXISTS (
@@ -4616,6 +4614,27 @@ END
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.move_positions(bigint,bigint,text,uuid,integer[],bigint[],bigint[],integer[],bigint[],bigint[],bigint[],bigint[]) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.names_in_order(p millrace.publication)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ SELECT ARRAY(SELECT n.key FROM jsonb_each_text(p.column_numbers) AS n ORDER BY n.value::smallint) $function$
+;
+GRANT EXECUTE ON FUNCTION millrace.names_in_order(millrace.publication) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.names_now()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT $sql$ARRAY(SELECT CASE a.attgenerated WHEN 'v' THEN '' ELSE a.attname::text END FROM pg_attribute AS a
+    WHERE a.attrelid = %s AND NOT a.attisdropped AND (a.attname = ANY (%L::name[]) OR a.attgenerated = 'v') ORDER BY a.attnum)$sql$
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.names_now() TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.needs_check(target_schema text, target_name text, owner oid)
  RETURNS boolean
@@ -6220,8 +6239,8 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   END IF;
-  IF EXISTS (SELECT FROM jsonb_each_text(p.column_numbers) AS n WHERE NOT EXISTS (
-    SELECT FROM pg_attribute AS a WHERE a.attrelid = snapshot_parts.relation AND a.attname = n.key AND NOT a.attisdropped))
+  IF EXISTS (SELECT FROM jsonb_each_text(millrace.column_numbers(p)) AS n WHERE NOT EXISTS (
+    SELECT FROM pg_attribute AS a WHERE a.attrelid = p.relation AND a.attname = n.key AND a.attnum = n.value::smallint))
   THEN
     SELECT string_agg(format('t.%I AS %I', a.attname, coalesce((SELECT n.key FROM jsonb_each_text(millrace.column_numbers(p)) AS n
         JOIN pg_attribute AS o ON o.attrelid = p.relation AND o.attnum = n.value::smallint WHERE o.attname = a.attname), a.attname)),
