@@ -64,10 +64,7 @@ for (const capture of ['statement', 'row'] as const) {
       const { alice, lines, problems } = await setUp(t)
       await alice.run(`ALTER TABLE t ADD COLUMN o int DEFAULT 70; UPDATE t SET n = 2;
         ALTER TABLE t RENAME COLUMN id TO x; ALTER TABLE t RENAME COLUMN n TO id; ALTER TABLE t RENAME COLUMN x TO n; UPDATE t SET id = 3`)
-      assert.deepEqual(await lines(), [
-        '1={"id":1,"v":"a","n":2,"o":70}',
-        '1={"id":1,"v":"a","n":3,"o":70}',
-      ])
+      assert.deepEqual(await lines(), ['1={"id":1,"v":"a","n":2,"o":70}', '1={"id":1,"v":"a","n":3,"o":70}'])
       await alice.run(`SELECT millrace.unpublish('t'); SELECT millrace.publish('t', capture := '${capture}')`)
       await lines()
       await alice.run(`UPDATE t SET id = 4`)

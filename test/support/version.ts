@@ -4,16 +4,16 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { binariesOf, otherMajorVersions } from '../../stack/postgres-versions.ts'
+import { binariesOf } from '../../stack/postgres-versions.ts'
 import { StackProblem } from '../../stack/problem.ts'
-import type { Cleanup } from '../support/cleanup.ts'
-import { databaseFor } from '../support/database.ts'
-import { addBroker, promptDaemon, untilState } from '../support/flow.ts'
-import { Ledger } from '../support/ledger.ts'
-import { environment } from '../support/millrace.ts'
-import { ownedDatabase } from '../support/owned-database.ts'
-import { postgresFor, sharedServers, sharedServersVariable } from '../support/servers.ts'
-import { installTemplate } from '../support/template.ts'
+import type { Cleanup } from './cleanup.ts'
+import { databaseFor } from './database.ts'
+import { addBroker, promptDaemon, untilState } from './flow.ts'
+import { Ledger } from './ledger.ts'
+import { environment } from './millrace.ts'
+import { ownedDatabase } from './owned-database.ts'
+import { postgresFor, sharedServers, sharedServersVariable } from './servers.ts'
+import { installTemplate } from './template.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -62,7 +62,8 @@ const core: Record<string, string[]> = {
   'test/sql/install.test.ts': ['millrace install installs as a plain owner'],
 }
 
-for (const major of otherMajorVersions) {
+/** Its core on a server of that version. */
+export function testVersion(major: number): void {
   test(`PostgreSQL ${major}: install, consume, fail, rights, kill -9, restart`, async (t) => {
     let binaries: string
     try {

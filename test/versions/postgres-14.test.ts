@@ -1,0 +1,3 @@
+import { testVersion } from '../support/version.ts'
+
+testVersion(14)
