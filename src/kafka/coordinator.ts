@@ -52,7 +52,6 @@ export class Coordinator {
   /** The one that is there. */
   #opened: Wire | null = null
   readonly #closed = new AbortController()
-  readonly #closing = Promise.withResolvers<never>()
 
   /** @param retry milliseconds */
   constructor(
@@ -65,7 +64,6 @@ export class Coordinator {
     this.#transactionalId = transactionalId
     this.#events = events
     this.#backoff = new Backoff(retry.min, retry.max)
-    this.#closing.promise.catch(() => {})
   }
 
   /** @throws MillraceError transaction-lost; Error when it was closed; of the question what is not Kafka's general */
@@ -74,10 +72,7 @@ export class Coordinator {
       if (this.#closed.signal.aborted) throw new Error('the producer is closed')
       try {
         if (!this.#events.maySend()) throw new MillraceError('lease-expired')
-        const asked = this.#ask(question)
-        asked.catch(() => {})
-        // a broker may be silent for as long as it likes
-        const answer = await Promise.race([asked, this.#closing.promise])
+        const answer = await this.#whileOpen(this.#ask(question))
         this.#backoff.reset()
         this.#events.trouble(null)
         return answer
@@ -104,8 +99,17 @@ export class Coordinator {
 
   close(): void {
     this.#closed.abort()
-    this.#closing.reject(new Error('the producer is closed'))
     this.#drop()
+  }
+
+  /** A broker may be silent for as long as it likes; whoever closes waits for none. */
+  #whileOpen<T>(asked: Promise<T>): Promise<T> {
+    const { signal } = this.#closed
+    return new Promise((resolve, reject) => {
+      const end = () => reject(new Error('the producer is closed'))
+      signal.addEventListener('abort', end)
+      void asked.then(resolve, reject).finally(() => signal.removeEventListener('abort', end))
+    })
   }
 
   async #ask<T>(question: (connection: Connection) => Promise<T>): Promise<T> {
