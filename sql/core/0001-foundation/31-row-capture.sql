@@ -93,12 +93,13 @@ CREATE FUNCTION millrace.look_at_shape(publication bigint, relation regclass, na
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  names_now text[];
 BEGIN
+  EXECUTE format('SELECT ' || millrace.names_now(), relation::oid, names) INTO names_now;
   IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
     OR NOT EXISTS (SELECT FROM millrace.publication AS p WHERE p.id = publication AND p.relation = look_at_shape.relation)
-    OR names <> ARRAY(SELECT CASE a.attgenerated WHEN 'v' THEN '' ELSE a.attname::text END FROM pg_attribute AS a
-      WHERE a.attrelid = look_at_shape.relation AND NOT a.attisdropped AND (a.attname = ANY (names) OR a.attgenerated = 'v')
-      ORDER BY a.attnum)
+    OR names <> names_now
   THEN
     RETURN 0;
   ELSIF millrace.rows_run_code(relation) AND NOT EXISTS (
