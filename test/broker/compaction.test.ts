@@ -78,16 +78,18 @@ test('nothing is left of a partition but the marker of a transaction', async (t)
     { key: 'a', value: null },
     { key: 'b', value: null },
   ])
+  // Counted, not asked for: the broker says that a transaction has ended before its marker is in the log.
+  let end = 4
   await eventually(
     'the broker has compacted the topic',
     async () => {
       await produce(topic, [{ key: 'x', value: 'aborted' }], { transaction: 'abort' })
+      end += 2
       return (await offsetsOf(topic)).length === 0
     },
     { deadline: 90_000 },
   )
-  const { start, end } = await endsOf(topic)
-  assert.ok(end > start, 'there are offsets')
+  assert.ok(end > (await endsOf(topic)).start, 'there are offsets')
   await promptDaemon(t, db)
   await begin(db, topic, 'received', { start_offset: -2 })
   await untilPassed(db, topic, end)
