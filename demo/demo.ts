@@ -1,8 +1,8 @@
 // The demo proper, on servers that are there: install, daemon, SQL, and the picture of what happens until the
 // time is over; then everything that it made is taken away again.
 import { setTimeout as delay } from 'node:timers/promises'
-import { Admin } from '@platformatic/kafka'
 import pg from 'pg'
+import { Admin } from '../src/kafka/library.ts'
 import { StackProblem } from '../stack/problem.ts'
 import type { DemoArguments } from './arguments.ts'
 import { createDisplay, grouped } from './display.ts'

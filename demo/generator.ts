@@ -1,7 +1,7 @@
 // Keeps a topic filling at a steady rate: what is due by the clock is sent, so a broker that was slow for a
 // moment gets what it missed. `sent` counts what the broker has acknowledged.
 import { setTimeout as delay } from 'node:timers/promises'
-import { Producer } from '@platformatic/kafka'
+import { Producer } from '../src/kafka/library.ts'
 import { order } from './orders.ts'
 
 const tickMs = 50

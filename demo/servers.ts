@@ -1,8 +1,8 @@
 // Servers that were given are used and left as they were; the others are started and removed.
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { Admin } from '@platformatic/kafka'
 import pg from 'pg'
+import { Admin } from '../src/kafka/library.ts'
 import { removeFolder, temporaryFolder } from '../stack/folder.ts'
 import { type KafkaServer, startKafka } from '../stack/kafka.ts'
 import { type PostgresServer, startPostgres } from '../stack/postgres.ts'

@@ -1,8 +1,8 @@
 // Messages in the outbox, and when they are in Kafka.
 
 import { setTimeout } from 'node:timers/promises'
-import { Admin, Consumer, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
 import type pg from 'pg'
+import { Admin, Consumer, FetchIsolationLevels, ListOffsetTimestamps } from '../../src/kafka/library.ts'
 import type { DaemonProcess } from './daemon-process.ts'
 import { topicPartitions } from './topics.ts'
 

@@ -1,6 +1,6 @@
 // Topics with messages in them, as fast as a producer writes.
 
-import { Admin, Producer, stringSerializers } from '@platformatic/kafka'
+import { Admin, Producer, stringSerializers } from '../../src/kafka/library.ts'
 
 export function newProducer(brokers: string) {
   return new Producer({ clientId: 'bench', bootstrapBrokers: [brokers], serializers: stringSerializers })

@@ -2,8 +2,8 @@
 // library's errors into codes. Credentials are read at the moment a connection needs them and nowhere else.
 
 import { isIP } from 'node:net'
-import type { ConnectionOptions } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
+import type { ConnectionOptions } from './library.ts'
 
 /** What a connection to a cluster needs; `tls` and `sasl` as the client library takes them. */
 export interface ClusterAccess {

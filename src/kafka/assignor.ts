@@ -9,7 +9,7 @@ import type {
   ExtendedGroupProtocolSubscription,
   GroupPartitionsAssigner,
   GroupPartitionsAssignments,
-} from '@platformatic/kafka'
+} from './library.ts'
 
 export const assignPartitions: GroupPartitionsAssigner = (_leader, members, _topics, metadata) => {
   const shares = new Map<string, GroupPartitionsAssignments>()

@@ -5,8 +5,8 @@
 
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
-import { compressionsAlgorithms } from '@platformatic/kafka'
 import type { BufferShelf } from './buffer-shelf.ts'
+import { compressionsAlgorithms } from './library.ts'
 import { crc32c } from './record-batch.ts'
 
 export const compressions = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const

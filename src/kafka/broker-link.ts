@@ -2,8 +2,8 @@
 // what was under way then fails, and may or may not have been written.
 
 import { setTimeout } from 'node:timers/promises'
-import { apiVersionsV3, initProducerIdV4 } from '@platformatic/kafka'
 import { type ClusterAccess, hasProtocolError, kafkaError } from './access.ts'
+import { apiVersionsV3, initProducerIdV4 } from './library.ts'
 import {
   chooseProduceVersion,
   decodeProduce,

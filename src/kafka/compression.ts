@@ -4,8 +4,8 @@
 
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
-import { compressionsAlgorithms } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
+import { compressionsAlgorithms } from './library.ts'
 import type { BatchPlace } from './record-batch.ts'
 
 const gunzip = promisify(zlib.gunzip)

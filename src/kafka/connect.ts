@@ -1,8 +1,8 @@
 // A connection that is ready for Fetch: authenticated, and with a version of Fetch that both sides speak.
 
-import { apiVersionsV3 } from '@platformatic/kafka'
 import { type ClusterAccess, kafkaError } from './access.ts'
 import { chooseFetchVersion, fetchApiKey } from './fetch.ts'
+import { apiVersionsV3 } from './library.ts'
 import type { ResponsePool } from './response-pool.ts'
 import { Wire } from './wire.ts'
 

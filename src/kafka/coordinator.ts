@@ -2,10 +2,10 @@
 // until it answers: each of these questions may be asked twice, with one outcome.
 
 import { setTimeout } from 'node:timers/promises'
-import { type Connection, findCoordinatorV3 } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { type ClusterAccess, hasProtocolError, kafkaError, reasonOf } from './access.ts'
+import { type Connection, findCoordinatorV3 } from './library.ts'
 import { ResponsePool } from './response-pool.ts'
 import { Wire } from './wire.ts'
 

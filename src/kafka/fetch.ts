@@ -4,9 +4,9 @@
 // Versions 12 (topics by name) to 17 (topics by id, KIP-516) are spoken. The request carries the leader epoch
 // of the last record read, so that a broker whose log was cut below it says so (KIP-320).
 
-import { Reader, Writer } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
 import type { AbortedTransaction } from './committed.ts'
+import { Reader, Writer } from './library.ts'
 import type { BatchPlace } from './record-batch.ts'
 import { ResponseTooLarge } from './response-too-large.ts'
 import type { Wire } from './wire.ts'

@@ -2,13 +2,13 @@
 // It is written in the transactions that it is the position of, and read before the first of them.
 
 import { setTimeout } from 'node:timers/promises'
-import { Admin, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
 import { isMillraceError, MillraceError } from '../errors.ts'
 import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError } from './access.ts'
 import { committedBatches } from './committed.ts'
 import { decompress } from './compression.ts'
 import { openFetchConnection } from './connect.ts'
 import { fetch } from './fetch.ts'
+import { Admin, FetchIsolationLevels, ListOffsetTimestamps } from './library.ts'
 import { readRecordBatches } from './record-batch.ts'
 import { ResponsePool } from './response-pool.ts'
 import type { Topic } from './topic.ts'

@@ -1,7 +1,7 @@
 // One Produce request and its response, as bytes: record batches are sent as they were written.
 // Versions 9 to 12 are spoken (flexible, topics by name: Kafka 2.8 and later).
 
-import { Reader, Writer } from '@platformatic/kafka'
+import { Reader, Writer } from './library.ts'
 
 export interface ProducedBatch {
   topic: string

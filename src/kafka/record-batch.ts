@@ -5,8 +5,8 @@
 // Format: https://kafka.apache.org/documentation/#recordbatch
 
 import { createRequire } from 'node:module'
-import { crc32c as portableCrc32c } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
+import { crc32c as portableCrc32c } from './library.ts'
 
 const headerSize = 61
 /** Bytes before the field that batchLength counts from: baseOffset and batchLength itself. */

@@ -4,10 +4,10 @@
 
 import { EventEmitter } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
-import { Consumer, FetchIsolationLevels, ListOffsetTimestamps } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
 import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError, reasonOf } from './access.ts'
 import { assignPartitions, instanceOf } from './assignor.ts'
+import { Consumer, FetchIsolationLevels, ListOffsetTimestamps } from './library.ts'
 import { isUnknownTopic, type Topic, topicOf, topicWithin } from './topic.ts'
 
 export type { Topic } from './topic.ts'

@@ -1,9 +1,9 @@
 // Which broker leads a partition. A topic is looked up when it is first needed and again when a broker says that
 // something has changed, at most every so often; the answer counts until then.
 
-import { Admin } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
 import { type ClusterAccess, connectionOptions, hasProtocolError, kafkaError } from './access.ts'
+import { Admin } from './library.ts'
 import { isUnknownTopic, type Topic, topicOf, topicWithin } from './topic.ts'
 
 export interface Broker {

@@ -1,7 +1,7 @@
 // The names of a cluster's topics, without those that belong to Kafka or to its tools.
 
-import { Admin } from '@platformatic/kafka'
 import { type ClusterAccess, connectionOptions, findCause, kafkaError } from './access.ts'
+import { Admin } from './library.ts'
 
 interface ListedTopic {
   errorCode: number

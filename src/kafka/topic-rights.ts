@@ -1,8 +1,8 @@
 // What the broker lets this user do with a topic, as the broker itself says it (KIP-430): so what is missing is known before it
 // is needed, where finding out would cost a transaction.
 
-import { apiVersionsV3, metadataV10, metadataV11, metadataV12 } from '@platformatic/kafka'
 import type { ClusterAccess } from './access.ts'
+import { apiVersionsV3, metadataV10, metadataV11, metadataV12 } from './library.ts'
 import { ResponsePool } from './response-pool.ts'
 import { Wire } from './wire.ts'
 

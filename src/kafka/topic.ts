@@ -1,9 +1,9 @@
 // A topic as the brokers describe it. The id tells it from another one of the same name that is created later
 // (KIP-516), so a broker that gives none cannot be read from exactly.
 
-import type { ClusterMetadata } from '@platformatic/kafka'
 import { MillraceError } from '../errors.ts'
 import { findCause, hasProtocolError } from './access.ts'
+import type { ClusterMetadata } from './library.ts'
 
 export interface Topic {
   name: string

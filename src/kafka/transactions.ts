@@ -2,9 +2,9 @@
 // before left open, and nothing of the former one is taken any more. A partition belongs to a transaction before
 // anything is sent there; what was sent counts when all of it does.
 
-import { addPartitionsToTxnV3, endTxnV3, initProducerIdV4 } from '@platformatic/kafka'
 import type { Identity } from './brokers.ts'
 import { type Coordinator, RefusedTopics } from './coordinator.ts'
+import { addPartitionsToTxnV3, endTxnV3, initProducerIdV4 } from './library.ts'
 import { nameOf, type TopicPartition } from './topic-partition.ts'
 
 /** ms after which Kafka ends a transaction of which it hears nothing. */

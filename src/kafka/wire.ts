@@ -7,6 +7,7 @@
 
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { type ClusterAccess, kafkaError } from './access.ts'
 import {
   type Callback,
   type Connection,
@@ -17,8 +18,7 @@ import {
   saslPlain,
   saslScramSha,
   Writer,
-} from '@platformatic/kafka'
-import { type ClusterAccess, kafkaError } from './access.ts'
+} from './library.ts'
 import type { ResponsePool } from './response-pool.ts'
 import { ResponseTooLarge } from './response-too-large.ts'
 

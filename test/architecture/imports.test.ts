@@ -28,6 +28,9 @@ const pure: Record<string, string[]> = { pipeline: ['errors'], formats: ['errors
 
 const libraries: Record<string, string> = { '@platformatic/kafka': 'kafka', pg: 'postgres', pino: 'log' }
 
+/** The one file that imports a library, where what has to be done first is done. */
+const doors: Record<string, string> = { '@platformatic/kafka': 'src/kafka/library.ts' }
+
 interface Import {
   from: string
   specifier: string
@@ -81,6 +84,8 @@ function packageProblem(from: string, specifier: string): string | null {
   const name = specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
   const owner = libraries[name]
   if (!owner) return `${name} is no dependency that src may use`
+  const door = doors[name]
+  if (door && from !== door) return `${name} is imported by way of ${door}`
   return unitOf(from) === owner ? null : `only ${owner} imports ${name}`
 }
 
@@ -104,6 +109,7 @@ suite('imports', () => {
       ['src/errors.ts', './config/settings.ts'],
       ['src/inbound/pump.ts', 'pg'],
       ['src/daemon/run.ts', '@platformatic/kafka'],
+      ['src/kafka/fetch.ts', '@platformatic/kafka'],
       ['src/cli/run.ts', 'fs'],
       ['src/cli/run.ts', '../../stack/postgres.ts'],
       ['src/cli/run.ts', '../daemon/run'],
@@ -119,6 +125,7 @@ suite('imports', () => {
       ['src/inbound/pump.ts', './position.ts'],
       ['src/postgres/copy.ts', '../log.ts'],
       ['src/postgres/copy.ts', 'pg'],
+      ['src/kafka/library.ts', '@platformatic/kafka'],
       ['src/formats/csv.ts', '../errors.ts'],
     ]
     for (const [from, specifier] of allowed) {

@@ -1,7 +1,7 @@
 // What producers do in transactions, as a reader that comes along in small steps sees it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Producer } from '@platformatic/kafka'
+import { Producer } from '../../src/kafka/library.ts'
 import { afterwards, type Cleanup } from '../support/cleanup.ts'
 import { databaseFor } from '../support/database.ts'
 import {

@@ -2,7 +2,7 @@
 // nothing is lost and nothing is twice.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { Producer } from '@platformatic/kafka'
+import { Producer } from '../../src/kafka/library.ts'
 import { type KafkaServer, startKafka } from '../../stack/kafka.ts'
 import { databaseFor } from '../support/database.ts'
 import { addBroker, begin, promptDaemon, untilPassed, untilRows, untilState } from '../support/flow.ts'

@@ -1,9 +1,9 @@
 // What is written is what every reader of the format reads, and what was appended comes back as it was.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Reader, readRecordsBatch } from '@platformatic/kafka'
 import fc from 'fast-check'
 import { BatchWriter, compressions, type OutgoingRecord } from '../../src/kafka/batch-writer.ts'
+import { Reader, readRecordsBatch } from '../../src/kafka/library.ts'
 import { PartitionQueue } from '../../src/kafka/partition-queue.ts'
 import { readRecordBatches } from '../../src/kafka/record-batch.ts'
 

@@ -1,7 +1,6 @@
 // Requests are byte for byte those of the client library's own Fetch, and a response is read as it was written.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { fetchV12, fetchV13, fetchV15, fetchV17, Writer } from '@platformatic/kafka'
 import fc from 'fast-check'
 import {
   chooseFetchVersion,
@@ -10,6 +9,7 @@ import {
   type FetchRequest,
   newestFetchVersion,
 } from '../../src/kafka/fetch.ts'
+import { fetchV12, fetchV13, fetchV15, fetchV17, Writer } from '../../src/kafka/library.ts'
 import { batchBytes } from './log-segment.ts'
 
 const topicId = '0189f7a0-1b2c-4d3e-8f40-0123456789ab'

@@ -1,6 +1,6 @@
 // Record batches as they lie in a broker's log, byte by byte: with gaps that compaction left, control batches and
 // any base offset, none of which the client library's own writer makes.
-import { type CompressionAlgorithmValue, compressionsAlgorithms, crc32c } from '@platformatic/kafka'
+import { type CompressionAlgorithmValue, compressionsAlgorithms, crc32c } from '../../src/kafka/library.ts'
 
 export interface LoggedRecord {
   /** Counted from the batch's base offset. */

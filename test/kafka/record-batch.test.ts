@@ -1,9 +1,9 @@
 // A batch is believed only when its checksum holds, and what a broker cut short is left for the next Fetch.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createRecordsBatch } from '@platformatic/kafka'
 import fc from 'fast-check'
 import { isMillraceError } from '../../src/errors.ts'
+import { createRecordsBatch } from '../../src/kafka/library.ts'
 import { readRecordBatches } from '../../src/kafka/record-batch.ts'
 import { batchBytes, type LoggedBatch, markerBytes } from './log-segment.ts'
 

@@ -1,7 +1,7 @@
 // A topic without an id cannot be told from another one of its name; one without a leader in one partition is a topic.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ClusterMetadata } from '@platformatic/kafka'
+import type { ClusterMetadata } from '../../src/kafka/library.ts'
 import { topicOf, topicWithin } from '../../src/kafka/topic.ts'
 
 const id = '5f0c2f0e-7a7e-4b0a-9d6b-0f8c7d0d6f11'

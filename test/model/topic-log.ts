@@ -1,6 +1,6 @@
 // What a topic holds, offset by offset. Nobody else writes to it, so the model knows the offset of each message, and of
 // each marker of a transaction, before it is sent.
-import { FetchIsolationLevels } from '@platformatic/kafka'
+import { FetchIsolationLevels } from '../../src/kafka/library.ts'
 import { eventually } from '../support/eventually.ts'
 import { adminOf, type Message, type ProduceOptions, produce } from '../support/topic.ts'
 

@@ -2,7 +2,12 @@
 // partition holds up nobody but its topic.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { AclOperations, AclPermissionTypes, ResourcePatternTypes, ResourceTypes } from '@platformatic/kafka'
+import {
+  AclOperations,
+  AclPermissionTypes,
+  ResourcePatternTypes,
+  ResourceTypes,
+} from '../../src/kafka/library.ts'
 import { databaseFor } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { addBroker, promptDaemon } from '../support/flow.ts'

@@ -2,7 +2,12 @@
 // clusters are sent to meanwhile, and it goes on by itself when the right is there.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { AclOperations, AclPermissionTypes, ResourcePatternTypes, ResourceTypes } from '@platformatic/kafka'
+import {
+  AclOperations,
+  AclPermissionTypes,
+  ResourcePatternTypes,
+  ResourceTypes,
+} from '../../src/kafka/library.ts'
 import type { Cleanup } from '../support/cleanup.ts'
 import { eventually } from '../support/eventually.ts'
 import { exactDatabase, positionTopicOf, valuesOnce } from '../support/exact.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { Admin } from '@platformatic/kafka'
+import { Admin } from '../../src/kafka/library.ts'
 import type { SecureListener } from '../../stack/kafka-security.ts'
 import { eventually } from '../support/eventually.ts'
 import { kafkaFor, sharedServers } from '../support/servers.ts'

@@ -1,6 +1,6 @@
 // What tests of sending begin with and look at: messages produced in SQL, and what is on the topic afterwards.
 import assert from 'node:assert/strict'
-import { ListOffsetTimestamps } from '@platformatic/kafka'
+import { ListOffsetTimestamps } from '../../src/kafka/library.ts'
 import type { Cleanup } from './cleanup.ts'
 import type { Database } from './database.ts'
 import { eventually } from './eventually.ts'

@@ -1,7 +1,12 @@
 // Topics and messages are made by a real producer, through the plaintext listener, whatever the daemon uses.
 import { randomUUID } from 'node:crypto'
 import { after } from 'node:test'
-import { Admin, type CompressionAlgorithmValue, type MessageToProduce, Producer } from '@platformatic/kafka'
+import {
+  Admin,
+  type CompressionAlgorithmValue,
+  type MessageToProduce,
+  Producer,
+} from '../../src/kafka/library.ts'
 import { afterwards, type Cleanup } from './cleanup.ts'
 import { eventually } from './eventually.ts'
 import { sharedServers } from './servers.ts'
