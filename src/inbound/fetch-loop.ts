@@ -45,8 +45,10 @@ export interface FetchLoopOptions {
   fetchConnection: FetchConnection
   topic: Topic
   readings: Map<number, Reading>
-  /** Milliseconds that the broker may wait for the first message. */
+  /** Milliseconds that the broker may wait for the first message, while messages come. */
   maxWait: number
+  /** The same where nothing came for a while. */
+  idleWait: number
   /** Bytes asked for at once, at the most. */
   maxBytes: number
   budget: MemoryAccount
@@ -94,6 +96,7 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
   let size = smallestFetch
   // a record batch comes whole, whatever is asked for: where one was larger, the next one may be, too
   let expected = 0
+  let isIdle = false
   while (!signal.aborted) {
     const granted = await budget.reserve(Math.max(size, Math.min(expected, budget.limit)), signal)
     size = Math.min(size, granted)
@@ -104,7 +107,7 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
       const response = await fetch(fetchConnection.wire, fetchConnection.version, {
         topic: topic.name,
         topicId: topic.id,
-        maxWait: options.maxWait,
+        maxWait: isIdle ? options.idleWait : options.maxWait,
         minBytes: 1,
         maxBytes: size - frame,
         partitions: order.map((partition) => {
@@ -133,6 +136,7 @@ export async function fetchLoop(options: FetchLoopOptions): Promise<void> {
       const served = new Set(spans.map((span) => span.partition))
       order = [...order.filter((partition) => !served.has(partition)), ...served]
       expected = bytes > size ? bytes : 0
+      isIdle = bytes === 0 && size === smallestFetch
       // what a quota holds back says nothing of how much there is
       if (throttle === 0)
         size = bytes * 2 >= size ? Math.min(size * 4, options.maxBytes) : Math.max(smallestFetch, size >> 1)

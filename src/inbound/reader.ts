@@ -30,6 +30,7 @@ export interface ReaderOptions {
   responses: ResponsePool
   handover: Handover<Fetched>
   maxWait: number
+  idleWait: number
   maxBytes: number
   retry: { min: number; max: number }
   meter: Meter

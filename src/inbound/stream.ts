@@ -46,6 +46,12 @@ export interface StreamParts {
 /** However large `maxbytes` is, one batch takes no more than this part of the memory budget. */
 const budgetShare = 8
 
+/**
+ * Milliseconds. A message ends the wait when it comes, so that a longer one delays nothing; what an idle consumer costs
+ * is how often it asks.
+ */
+const idleWait = 1000
+
 /** Bytes; larger ones are no faster and hold more memory. */
 const largestFetch = 4 * 1024 * 1024
 
@@ -56,14 +62,17 @@ export class Stream {
   readonly #budget: MemoryAccount
   readonly #delivery: Delivery
   readonly #batchBytes: number
-  /** Milliseconds that a Fetch waits for messages. */
+  /** Milliseconds that a Fetch waits for messages; where none came for a while, at least `idleWait`. */
   readonly #wait: number
+  readonly #idleWait: number
 
   constructor(parts: StreamParts) {
     this.#parts = parts
     this.#budget = parts.budget.account()
     this.#delivery = new Delivery({ ...parts, budget: this.#budget, signal: this.#stop.signal })
-    this.#wait = Math.min(parts.spec.timeout, Math.floor(parts.source.access.requestTimeout / 2))
+    const longest = Math.floor(parts.source.access.requestTimeout / 2)
+    this.#wait = Math.min(parts.spec.timeout, longest)
+    this.#idleWait = Math.min(Math.max(parts.spec.timeout, idleWait), longest)
     this.#batchBytes = Math.min(parts.spec.maxBytes, Math.floor(parts.budget.limit / budgetShare))
   }
 
@@ -101,6 +110,7 @@ export class Stream {
       readings,
       handover: this.#handover,
       maxWait: this.#wait,
+      idleWait: this.#idleWait,
       maxBytes: Math.min(this.#batchBytes, largestFetch),
       signal: this.#stop.signal,
     })

@@ -129,6 +129,7 @@ class TailReader {
       responses,
       handover,
       maxWait: 250,
+      idleWait: 250,
       maxBytes: fetchBytes,
       retry,
       meter: silent,
