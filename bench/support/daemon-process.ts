@@ -13,10 +13,12 @@ const monitor = fileURLToPath(new URL('./loop-monitor.mjs', import.meta.url))
 /** Clock ticks in a second: Linux has had no other value for decades. */
 const ticksPerSecond = 100
 
+/** Milliseconds. */
 export interface LoopDelay {
-  /** Milliseconds. */
   p999: number
   max: number
+  /** Processor time that the daemon itself used between two ticks: the delay that a machine of its own would have. */
+  workedP999: number
 }
 
 export class DaemonProcess {
