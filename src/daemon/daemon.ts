@@ -2,7 +2,6 @@
 // PostgreSQL may come and go; what runs looks after itself meanwhile.
 
 import { randomUUID } from 'node:crypto'
-import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
 import { ConsoleServer } from '../console/server.ts'
 import { MillraceError } from '../errors.ts'
@@ -12,6 +11,7 @@ import { ResponsePool } from '../kafka/response-pool.ts'
 import type { Logger } from '../log.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { Bell } from '../pipeline/bell.ts'
+import { pause } from '../pipeline/interruption.ts'
 import { databaseOutage, Outages, postgresAway } from '../pipeline/outage.ts'
 import type { Session } from '../postgres/session.ts'
 import { Connections } from './connections.ts'
@@ -124,7 +124,7 @@ class Daemon {
           this.#vitals.noteTrouble(error)
           if (isFatal(error)) throw error
           this.#sayAway(error)
-          await setTimeout(backoff.next(), undefined, { signal: this.#stop.signal }).catch(() => {})
+          await pause(backoff.next(), this.#stop.signal)
         }
       }
     } finally {

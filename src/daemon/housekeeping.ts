@@ -3,6 +3,7 @@
 // commits by itself. Nothing waits for it; what fails is done the next time.
 
 import type { Logger } from '../log.ts'
+import type { Session } from '../postgres/session.ts'
 import type { SessionPool } from '../postgres/session-pool.ts'
 
 /** Milliseconds from one time to the next. */
@@ -24,6 +25,8 @@ export class Housekeeping {
   /** performance.now() of the last time. */
   #doneAt = -Infinity
   #work: Promise<void> | null = null
+  #session: Session | null = null
+  #ending = false
 
   constructor(sessions: SessionPool, log: Logger) {
     this.#sessions = sessions
@@ -41,14 +44,19 @@ export class Housekeeping {
       })
   }
 
-  /** Waits for what is under way. */
+  /** The step under way is given up: it may be a long one, or wait for a lock. */
   async end(): Promise<void> {
+    this.#ending = true
+    this.#session?.discard(new Error('housekeeping was given up'))
     await this.#work
+    this.#ending = false
   }
 
   async #tidy(): Promise<void> {
     const session = await this.#sessions.acquire(this)
+    this.#session = session
     try {
+      if (this.#ending) return
       await session.cleanFor(null)
       const [lock] = await session.query<{ held: boolean }>(onlyOne)
       if (!lock?.held) return
@@ -59,10 +67,12 @@ export class Housekeeping {
           done[name] = Number(row?.count)
         }
       } finally {
-        await session.query(letOthers)
+        // with the session, the lock is gone
+        if (!session.lost) await session.query(letOthers)
       }
       if (Object.values(done).some((count) => count > 0)) this.#log.info(done, 'housekeeping')
     } finally {
+      this.#session = null
       this.#sessions.release(session)
     }
   }

@@ -1,9 +1,9 @@
 // Reporting goes on beside reconciling, a few times a second, and only where anything may run. What could not be told
 // is told later; a server that is silent holds up nobody else.
 
-import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
 import type { Logger } from '../log.ts'
+import { pause } from '../pipeline/interruption.ts'
 import type { Reports } from './reports.ts'
 import type { Whereabouts } from './whereabouts.ts'
 import type { Work } from './work.ts'
@@ -22,7 +22,7 @@ export async function keepReporting(parts: ReportingParts): Promise<void> {
   const { reports, work, whereabouts, settings, log, signal } = parts
   let quiet = false
   while (!signal.aborted) {
-    await setTimeout(settings.reportInterval, undefined, { signal }).catch(() => {})
+    await pause(settings.reportInterval, signal)
     if (!whereabouts.known) continue
     const { reporters, pipelines } = work
     if (reporters.length === 0 && quiet) continue

@@ -8,6 +8,7 @@ import type { QueryRunner } from '../inbound/target.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
 import { listTopics } from '../kafka/topic-list.ts'
 import type { Logger } from '../log.ts'
+import { unlessAborted } from '../pipeline/interruption.ts'
 
 /** A parent that is to run, in one version. */
 export interface TopicPattern {
@@ -47,6 +48,7 @@ export class TopicPatterns {
   readonly #parts: TopicPatternsParts
   readonly #watches = new Map<string, Watch>()
   readonly #looking = new Map<string, Promise<void>>()
+  #stop = new AbortController()
 
   constructor(parts: TopicPatternsParts) {
     this.#parts = parts
@@ -76,9 +78,11 @@ export class TopicPatterns {
     for (const cluster of new Set(due.map(({ pattern }) => pattern.cluster))) this.#start(cluster)
   }
 
-  /** Waits for what is under way. */
+  /** What the database is being told is finished; no broker is waited for. The next look may begin anew. */
   async end(): Promise<void> {
+    this.#stop.abort()
     await Promise.all(this.#looking.values())
+    this.#stop = new AbortController()
   }
 
   /** One look at a time at each cluster. */
@@ -93,10 +97,12 @@ export class TopicPatterns {
     const access = this.#parts.accessOf(cluster)
     if (!access) return
     for (const watch of watches) watch.lookedAt = performance.now()
+    const { signal } = this.#stop
     try {
-      const topics = await listTopics(access)
+      const topics = await unlessAborted(listTopics(access), signal)
       for (const watch of watches) await this.#addChildren(watch, topics)
     } catch (error) {
+      if (signal.aborted) return
       for (const watch of watches) this.#fail(watch, error)
     }
   }

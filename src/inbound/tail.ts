@@ -6,6 +6,7 @@ import type { ClusterAccess } from '../kafka/access.ts'
 import type { ResponsePool } from '../kafka/response-pool.ts'
 import { TopicClient } from '../kafka/topic-client.ts'
 import type { WalkedRecord } from '../kafka/walked-record.ts'
+import { unlessAborted } from '../pipeline/interruption.ts'
 import { shareOut } from '../pipeline/share-out.ts'
 import type { Fetched } from './fetch-loop.ts'
 import { Handover } from './handover.ts'
@@ -44,8 +45,22 @@ const patience = 30_000
 /** Bytes asked for at once. */
 const fetchBytes = 1024 * 1024
 
-/** @throws MillraceError topic-missing, kafka-unreachable, broker-authorization, record-batch-corrupt, ... */
+/**
+ * Waits for no broker once the signal says so.
+ * @throws MillraceError topic-missing, kafka-unreachable, broker-authorization, record-batch-corrupt, ...; the signal's reason
+ */
 export async function readTail(topicName: string, messages: number, parts: TailParts): Promise<Tail> {
+  const { signal, budget } = parts
+  const reading = read(topicName, messages, parts)
+  try {
+    return await unlessAborted(reading, signal)
+  } catch (error) {
+    reading.then(({ bytes }) => budget.release(bytes)).catch(() => {})
+    throw error
+  }
+}
+
+async function read(topicName: string, messages: number, parts: TailParts): Promise<Tail> {
   const client = new TopicClient(parts.access, topicName, parts.groupId, { session: 10_000, heartbeat: 3000 })
   const reader = new TailReader(client, topicName, parts)
   try {

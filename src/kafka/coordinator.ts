@@ -1,9 +1,9 @@
 // The broker that keeps a sender's transactions. It is looked for when it is needed, again when it has moved, and asked
 // until it answers: each of these questions may be asked twice, with one outcome.
 
-import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import { Backoff } from '../pipeline/backoff.ts'
+import { pause, unlessAborted } from '../pipeline/interruption.ts'
 import { type ClusterAccess, hasProtocolError, kafkaError, reasonOf } from './access.ts'
 import { type Connection, findCoordinatorV3 } from './library.ts'
 import { ResponsePool } from './response-pool.ts'
@@ -68,26 +68,27 @@ export class Coordinator {
 
   /** @throws MillraceError transaction-lost; Error when it was closed; of the question what is not Kafka's general */
   async ask<T>(question: (connection: Connection) => Promise<T>): Promise<T> {
-    for (let pause = shortestPause; ; ) {
-      if (this.#closed.signal.aborted) throw new Error('the producer is closed')
+    const { signal } = this.#closed
+    for (let shortly = shortestPause; ; ) {
+      if (signal.aborted) throw new Error('the producer is closed')
       try {
         if (!this.#events.maySend()) throw new MillraceError('lease-expired')
-        const answer = await this.#whileOpen(this.#ask(question))
+        // a broker may be silent for as long as it likes; whoever closes waits for none
+        const answer = await unlessAborted(this.#ask(question), signal)
         this.#backoff.reset()
         this.#events.trouble(null)
         return answer
       } catch (error) {
         if (hasProtocolError(error, ...over)) throw this.#lost(error)
         if (hasProtocolError(error, ...notOver)) {
-          await setTimeout(pause)
-          pause = Math.min(longestShortPause, 2 * pause)
+          await pause(shortly, signal)
+          shortly = Math.min(longestShortPause, 2 * shortly)
           continue
         }
         if (error instanceof RefusedTopics) throw error
         this.#drop()
-        const { signal } = this.#closed
         if (!signal.aborted && !hasProtocolError(error, ...moved)) this.#tell(error)
-        await setTimeout(this.#backoff.next(), undefined, { signal }).catch(() => {})
+        await pause(this.#backoff.next(), signal)
       }
     }
   }
@@ -100,16 +101,6 @@ export class Coordinator {
   close(): void {
     this.#closed.abort()
     this.#drop()
-  }
-
-  /** A broker may be silent for as long as it likes; whoever closes waits for none. */
-  #whileOpen<T>(asked: Promise<T>): Promise<T> {
-    const { signal } = this.#closed
-    return new Promise((resolve, reject) => {
-      const end = () => reject(new Error('the producer is closed'))
-      signal.addEventListener('abort', end)
-      void asked.then(resolve, reject).finally(() => signal.removeEventListener('abort', end))
-    })
   }
 
   async #ask<T>(question: (connection: Connection) => Promise<T>): Promise<T> {

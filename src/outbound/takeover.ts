@@ -1,10 +1,10 @@
 // A cluster is taken over from whoever sent before. Exactly once, and where the former one sent so, Kafka knows how far it
 // came: that is asked until there is an answer, and nothing is sent before.
 
-import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import type { Producer } from '../kafka/producer.ts'
 import type { Backoff } from '../pipeline/backoff.ts'
+import { pause, unlessAborted } from '../pipeline/interruption.ts'
 import type { ExactlyOnce } from './exactly-once.ts'
 import type { Progress } from './progress.ts'
 
@@ -20,8 +20,7 @@ interface Parts {
 
 export class Takeover {
   readonly #parts: Parts
-  readonly #stopped = Promise.withResolvers<void>()
-  #stopping = false
+  readonly #stopped = new AbortController()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -30,27 +29,24 @@ export class Takeover {
   /** @returns false: it was stopped  @throws LeaseLost, PostgreSQL's error */
   async done(): Promise<boolean> {
     const { backoff, onTrouble } = this.#parts
-    while (!this.#stopping) {
+    const { signal } = this.#stopped
+    while (!signal.aborted) {
       try {
-        const attempt = this.#try()
-        attempt.catch(() => {})
-        await Promise.race([attempt, this.#stopped.promise])
-        if (this.#stopping) break
+        await unlessAborted(this.#try(), signal)
         onTrouble(null)
         return true
       } catch (error) {
-        if (this.#stopping) break
+        if (signal.aborted) break
         if (!isOfKafka(error)) throw error
         onTrouble(error)
-        await Promise.race([setTimeout(backoff.next()), this.#stopped.promise])
+        await pause(backoff.next(), signal)
       }
     }
     return false
   }
 
   stop(): void {
-    this.#stopping = true
-    this.#stopped.resolve()
+    this.#stopped.abort()
   }
 
   /** What was begun is given up. */

@@ -1,9 +1,9 @@
 // A topic is looked up before anything is sent to it, and asked about until there is an answer, or nobody waits for one any
 // more: a broker that is silent holds up no end.
 
-import { setTimeout } from 'node:timers/promises'
 import type { MillraceError } from '../errors.ts'
 import type { Backoff } from '../pipeline/backoff.ts'
+import { pause, unlessAborted } from '../pipeline/interruption.ts'
 
 export class TopicInquiry {
   readonly #learn: (topic: string) => Promise<void>
@@ -11,7 +11,6 @@ export class TopicInquiry {
   readonly #backoff: Backoff
   #underWay: Promise<void> | null = null
   readonly #stopped = new AbortController()
-  readonly #whenStopped = Promise.withResolvers<void>()
 
   constructor(
     learn: (topic: string) => Promise<void>,
@@ -43,20 +42,18 @@ export class TopicInquiry {
   /** Nobody waits for an answer from here on, nothing is asked again, and no pause is waited out: it may be long. */
   stop(): void {
     this.#stopped.abort()
-    this.#whenStopped.resolve()
   }
 
   async #ask(topic: string): Promise<void> {
     const { signal } = this.#stopped
     while (!signal.aborted) {
       try {
-        const learning = this.#learn(topic)
-        learning.catch(() => {})
-        await Promise.race([learning, this.#whenStopped.promise])
+        await unlessAborted(this.#learn(topic), signal)
         return
       } catch (error) {
+        if (signal.aborted) return
         this.#onError(error as MillraceError)
-        await setTimeout(this.#backoff.next(), undefined, { signal }).catch(() => {})
+        await pause(this.#backoff.next(), signal)
       }
     }
   }
