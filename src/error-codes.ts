@@ -180,6 +180,12 @@ const daemonCodes = {
     message:
       'the broker does not let this user send in transactions[: transactional id {id}][, cluster {cluster}]',
     hint: 'Grant WRITE and DESCRIBE on the transactional id (kafka-acls), or choose at_least_once for the cluster.',
+  'transaction-held': {
+    origin: 'daemon',
+    message:
+      'Kafka cannot end a transaction[: transactional id {id}][, cluster {cluster}][: still to be told are {places}]',
+    hint: 'A partition of it takes nothing, not even that it is over: look at its leader and replicas. After a while the daemon goes on without that topic.',
+  },
   },
   'position-topic-denied': {
     origin: 'daemon',

@@ -1,17 +1,21 @@
 // The broker that keeps a sender's transactions. It is looked for when it is needed, again when it has moved, and asked
-// until it answers: each of these questions may be asked twice, with one outcome.
+// until it answers: each of these questions may be asked twice, with one outcome. Only a former transaction that does not
+// end is not waited for without end: no more than its partitions can be told that it is over holds up whoever asks.
 
 import { MillraceError } from '../errors.ts'
 import { Backoff } from '../pipeline/backoff.ts'
 import { pause, unlessAborted } from '../pipeline/interruption.ts'
 import { type ClusterAccess, hasProtocolError, kafkaError, reasonOf } from './access.ts'
-import { type Connection, findCoordinatorV3 } from './library.ts'
+import { type Connection, describeTransactionsV0, findCoordinatorV3 } from './library.ts'
 import { ResponsePool } from './response-pool.ts'
+import type { TopicPartition } from './topic-partition.ts'
 import { Wire } from './wire.ts'
 
 export interface CoordinatorEvents {
   /** Whether anything may be asked now. */
   maySend(): boolean
+  /** The coordinator has answered. */
+  answered(): void
   /** Something is wrong that may pass. null: it has passed. */
   trouble(error: MillraceError | null): void
 }
@@ -40,35 +44,45 @@ const byTransactionalId = 1
 const shortestPause = 1
 const longestShortPause = 20
 
+/** Milliseconds for which the former transaction may be not quite over. */
+const overPatience = 3000
+
 /** Bytes; what a coordinator answers is small. */
 const largestResponse = 1024 * 1024
 
 export class Coordinator {
   readonly #access: ClusterAccess
-  readonly #transactionalId: string
+  #transactionalId = ''
   readonly #events: CoordinatorEvents
   readonly #backoff: Backoff
   #wire: Promise<Wire> | null = null
   /** The one that is there. */
   #opened: Wire | null = null
   readonly #closed = new AbortController()
+  /** It said what is wrong, and not yet that it has passed. */
+  #told = false
 
   /** @param retry milliseconds */
-  constructor(
-    access: ClusterAccess,
-    transactionalId: string,
-    retry: { min: number; max: number },
-    events: CoordinatorEvents,
-  ) {
+  constructor(access: ClusterAccess, retry: { min: number; max: number }, events: CoordinatorEvents) {
     this.#access = access
-    this.#transactionalId = transactionalId
     this.#events = events
     this.#backoff = new Backoff(retry.min, retry.max)
   }
 
-  /** @throws MillraceError transaction-lost; Error when it was closed; of the question what is not Kafka's general */
+  /** From here on it is this one's coordinator that is asked. */
+  follow(transactionalId: string): void {
+    if (transactionalId === this.#transactionalId) return
+    this.#drop()
+    this.#transactionalId = transactionalId
+  }
+
+  /**
+   * @throws MillraceError transaction-lost; TransactionHeld; Error when it was closed; of the question what is not Kafka's
+   *   general
+   */
   async ask<T>(question: (connection: Connection) => Promise<T>): Promise<T> {
     const { signal } = this.#closed
+    let notOverSince: number | null = null
     for (let shortly = shortestPause; ; ) {
       if (signal.aborted) throw new Error('the producer is closed')
       try {
@@ -76,21 +90,51 @@ export class Coordinator {
         // a broker may be silent for as long as it likes; whoever closes waits for none
         const answer = await unlessAborted(this.#ask(question), signal)
         this.#backoff.reset()
-        this.#events.trouble(null)
+        this.#events.answered()
+        this.tell(null)
         return answer
       } catch (error) {
         if (hasProtocolError(error, ...over)) throw this.#lost(error)
         if (hasProtocolError(error, ...notOver)) {
+          notOverSince ??= performance.now()
+          if (performance.now() - notOverSince > overPatience) throw new TransactionHeld()
           await pause(shortly, signal)
           shortly = Math.min(longestShortPause, 2 * shortly)
           continue
         }
         if (error instanceof RefusedTopics) throw error
         this.#drop()
-        if (!signal.aborted && !hasProtocolError(error, ...moved)) this.#tell(error)
+        if (!signal.aborted && !hasProtocolError(error, ...moved)) this.#meet(error)
         await pause(this.#backoff.next(), signal)
       }
     }
+  }
+
+  /**
+   * Where it is still to be written that the former transaction is over. Kafka has decided it then, and whatever was
+   * sent under this id until now is part of it. null: it is not known, or not decided.
+   */
+  async holders(): Promise<TopicPartition[] | null> {
+    try {
+      const { transactionStates } = await unlessAborted(
+        this.#ask((connection) => describeTransactionsV0.api.async(connection, [this.#transactionalId])),
+        this.#closed.signal,
+      )
+      const [found] = transactionStates
+      if (!found || !decided.includes(found.transactionState)) return null
+      return found.topics.flatMap(({ topic, partitions }) =>
+        partitions.map((partition) => ({ topic, partition })),
+      )
+    } catch {
+      return null
+    }
+  }
+
+  /** What is wrong. null: it has passed. */
+  tell(error: MillraceError | null): void {
+    if (error === null && !this.#told) return
+    this.#told = error !== null
+    this.#events.trouble(error)
   }
 
   /** Whether there is a connection now; it is opened when it is needed. */
@@ -112,7 +156,7 @@ export class Coordinator {
     return question(wire.asConnection)
   }
 
-  #tell(error: unknown): void {
+  #meet(error: unknown): void {
     const known = hasProtocolError(error, ...notAllowed)
       ? new MillraceError('transaction-refused', {
           id: this.#transactionalId,
@@ -120,7 +164,7 @@ export class Coordinator {
           cause: error,
         })
       : kafkaError(error, this.#access)
-    if (known.code !== 'lease-expired') this.#events.trouble(known)
+    if (known.code !== 'lease-expired') this.tell(known)
   }
 
   #lost(cause: unknown): MillraceError {
@@ -161,6 +205,16 @@ export class Coordinator {
 
   #connect(address: { host: string; port: number }): Promise<Wire> {
     return Wire.open(this.#access, new ResponsePool(0, largestResponse), address)
+  }
+}
+
+/** Kafka's names of states in which a transaction can have only one outcome. */
+const decided = ['PrepareCommit', 'PrepareAbort']
+
+/** The former transaction does not end: a partition of it takes nothing, not even that it is over. */
+export class TransactionHeld extends Error {
+  constructor() {
+    super('the former transaction does not end')
   }
 }
 

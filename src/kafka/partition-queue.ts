@@ -30,6 +30,8 @@ export class PartitionQueue {
   underWay: Pending | null = null
   /** performance.now() since which the broker takes nothing for the partition; null: it does. */
   failingSince: number | null = null
+  /** In a row: each is followed by a longer pause than the one before. */
+  failures = 0
   /** It was given up before, and nothing was written since. */
   givenUp = false
   /** It is not there any more, and what it held is elsewhere. */
@@ -114,6 +116,7 @@ export class PartitionQueue {
   done(): void {
     this.underWay = null
     this.failingSince = null
+    this.failures = 0
     this.givenUp = false
   }
 

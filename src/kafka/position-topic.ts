@@ -37,14 +37,17 @@ export class PositionTopic {
 
   /**
    * The value of the last record that is committed. null: there is none, or no topic.
-   * @throws MillraceError kafka-unreachable, broker-authentication, position-topic-denied
+   * @param settled whether no transaction may be open there
+   * @throws MillraceError kafka-unreachable, broker-authentication, position-topic-denied; transaction-held where one is open
    */
-  async last(): Promise<Buffer | null> {
+  async last(settled: boolean): Promise<Buffer | null> {
     const topic = await this.#described()
     if (!topic) return null
-    const { start, end } = await this.#bounds().catch((error) => {
+    const { start, end, high } = await this.#bounds().catch((error) => {
       throw this.#known(error, 'DESCRIBE')
     })
+    if (settled && end < high)
+      throw new MillraceError('transaction-held', { cluster: this.#access.name, places: `${this.name} 0` })
     for (let step = nearEnd; start < end; step *= 4n) {
       const from = end - step > start ? end - step : start
       const value = await this.#lastWithin(topic, from, end)
@@ -114,18 +117,21 @@ export class PositionTopic {
     }
   }
 
-  async #bounds(): Promise<{ start: bigint; end: bigint }> {
+  /** Of its log; the last stable offset, and, asked for before that one, the high watermark. */
+  async #bounds(): Promise<{ start: bigint; end: bigint; high: bigint }> {
     return this.#administer(async (admin) => {
-      const offset = async (timestamp: bigint) => {
+      const offset = async (timestamp: bigint, isolation: keyof typeof FetchIsolationLevels) => {
         const [listed] = await admin.listOffsets({
           topics: [{ name: this.name, partitions: [{ partitionIndex: 0, timestamp }] }],
-          isolationLevel: FetchIsolationLevels.READ_COMMITTED,
+          isolationLevel: FetchIsolationLevels[isolation],
         })
         return listed?.partitions[0]?.offset ?? 0n
       }
+      const high = await offset(ListOffsetTimestamps.LATEST, 'READ_UNCOMMITTED')
       return {
-        start: await offset(ListOffsetTimestamps.EARLIEST),
-        end: await offset(ListOffsetTimestamps.LATEST),
+        start: await offset(ListOffsetTimestamps.EARLIEST, 'READ_COMMITTED'),
+        end: await offset(ListOffsetTimestamps.LATEST, 'READ_COMMITTED'),
+        high,
       }
     })
   }

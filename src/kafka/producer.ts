@@ -75,6 +75,11 @@ export class Producer {
     return this.#topics.knows(topic)
   }
 
+  /** How the replicas of a topic that is known are: how many in sync, and whether all of them. */
+  healthOf(topic: string): { inSync: number; complete: boolean } {
+    return this.#topics.healthOf(topic)
+  }
+
   /** Looks the topic up. Where it cannot be written to, that comes as an event. @throws MillraceError kafka-unreachable, ... */
   async learn(topic: string): Promise<void> {
     const error = await this.#topics.learn(topic)

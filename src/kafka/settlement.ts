@@ -40,8 +40,8 @@ const unknownTopic = 3
 export class Settlement {
   readonly #parts: SettlementParts
   readonly #cluster: string
-  /** In a row, over all partitions. */
-  #failures = 0
+  /** Partitions that something is wrong with which may pass: others that are well do not end that. */
+  readonly #failing = new Set<PartitionQueue>()
 
   constructor(parts: SettlementParts) {
     this.#parts = parts
@@ -61,12 +61,13 @@ export class Settlement {
       case 'written':
         queue.done()
         backlog.leave(queue, batch.size)
-        this.#failures = 0
-        events.trouble(null)
+        this.#fails(queue, false)
+        if (this.#failing.size === 0) events.trouble(null)
         events.acknowledged(batch.tickets, batch.size)
         batch.release()
         return
       case 'message':
+        this.#fails(queue, false)
         backlog.leave(queue, queue.split())
         if (batch.count === 1) {
           this.#refuse(queue, batch.record(0), batch.tickets[0] as number, produceReason(errorCode, message))
@@ -82,9 +83,11 @@ export class Settlement {
         this.#again(queue, false)
         return
       case 'retry':
-        this.#failures++
-        this.#again(queue, mayBeWritten(errorCode, appended))
+        this.#again(queue, mayBeWritten(errorCode, appended), this.#shortPause)
         if (this.givesUp(queue, produceReason(errorCode, message))) return
+        // of what was given up before it is known that it waits
+        if (queue.givenUp) return
+        this.#fails(queue, true)
         events.trouble(produceFailed(queue, this.#cluster, errorCode, message))
     }
   }
@@ -101,23 +104,29 @@ export class Settlement {
       events.broken(known)
       return
     }
-    this.#failures++
-    if (known.code !== 'lease-expired') events.trouble(known)
-    for (const queue of queues) this.#again(queue, known.code !== 'lease-expired')
+    const expired = known.code === 'lease-expired'
+    for (const queue of queues) {
+      this.#again(queue, !expired)
+      if (!expired) this.#fails(queue, true)
+    }
+    if (!expired) events.trouble(known)
   }
 
   /** A partition that takes nothing for long holds up its topic, and nothing else. @returns whether it does now */
   givesUp(queue: PartitionQueue, reason: string): boolean {
-    const { settings, transactional, events } = this.#parts
+    const { settings, transactional } = this.#parts
     const now = performance.now()
     queue.failingSince ??= now
     const patience = settings.partitionPatience
-    if (now - queue.failingSince < (queue.givenUp ? patience / 10 : patience)) return false
+    if (now - queue.failingSince < (queue.givenUp ? patience / 10 : patience)) {
+      // whose leader is not known: the one that it had may be gone for good
+      if (queue.leader < 0) queue.notBefore = now + pauseAfter(++queue.failures, this.#shortPause)
+      return false
+    }
     queue.failingSince = null
     queue.givenUp = true
     // a repetition of what may be written is better than that nothing flows
     if (!transactional) queue.forgetNumbers()
-    events.trouble(null)
     const { topic, partition } = queue
     const facts = { topic, partition, cluster: this.#cluster, reason }
     this.refuseTopic(topic, new MillraceError('partition-unavailable', facts))
@@ -128,7 +137,10 @@ export class Settlement {
   refuseTopic(topic: string, error: MillraceError): void {
     const { topics, transactional, events, backlog } = this.#parts
     const queues = topics.giveUp(topic)
+    for (const queue of queues) this.#fails(queue, false)
     if (transactional && queues.some(({ uncertain }) => uncertain)) {
+      // whoever begins anew would meet it again, and break the next one
+      if (error.code === 'partition-unavailable') events.topicRefused(topic, error)
       this.#break({ reason: error.message, cause: error })
       return
     }
@@ -141,6 +153,7 @@ export class Settlement {
   /** The partition is not there any more. @returns its batches */
   abandon(queue: PartitionQueue): BatchWriter[] {
     const { topic, partition, uncertain } = queue
+    this.#fails(queue, false)
     if (this.#parts.transactional && uncertain) {
       this.#break({ topic, partition, reason: 'the partition is gone' })
       return []
@@ -162,10 +175,22 @@ export class Settlement {
   }
 
   /** After a pause that grows, to whoever leads the partition then. @param written whether it may have been */
-  #again(queue: PartitionQueue, written: boolean): void {
-    const { settings, lookUp } = this.#parts
-    queue.again(performance.now() + pauseAfter(this.#failures, settings.retry), written)
-    lookUp(queue.topic)
+  #again(queue: PartitionQueue, written: boolean, pauses = this.#parts.settings.retry): void {
+    queue.failures++
+    queue.again(performance.now() + pauseAfter(queue.failures, pauses), written)
+    this.#parts.lookUp(queue.topic)
+  }
+
+  /** For a partition whose patience is counted: nobody knows that it is over before the pause is. */
+  get #shortPause(): { min: number; max: number } {
+    const { retry, partitionPatience } = this.#parts.settings
+    return { min: retry.min, max: Math.max(retry.min, Math.min(retry.max, partitionPatience / 10)) }
+  }
+
+  /** What was wrong has passed when it has for each partition. */
+  #fails(queue: PartitionQueue, fails: boolean): void {
+    if (fails) this.#failing.add(queue)
+    else if (this.#failing.delete(queue) && this.#failing.size === 0) this.#parts.events.trouble(null)
   }
 
   #refuse(queue: PartitionQueue, record: OutgoingRecord, ticket: number, reason: string): void {

@@ -17,6 +17,7 @@ interface KnownTopic {
   lookedUpAt: number
   /** It is not there, or not to be written to. */
   gone: boolean
+  health: { inSync: number; complete: boolean }
 }
 
 export class TargetTopics {
@@ -72,6 +73,11 @@ export class TargetTopics {
     return (this.#topics.get(topic) as KnownTopic).queues.length
   }
 
+  /** How the replicas of a topic that is known were when it was looked up. */
+  healthOf(topic: string): KnownTopic['health'] {
+    return (this.#topics.get(topic) as KnownTopic).health
+  }
+
   /** The batch of records without key and partition is full: the next ones go to another partition. */
   turn(topic: string): void {
     const known = this.#topics.get(topic) as KnownTopic
@@ -98,17 +104,35 @@ export class TargetTopics {
   }
 
   #note(topic: Topic): void {
-    const known = this.#topics.get(topic.name) ?? { queues: [], sticky: 0, lookedUpAt: 0, gone: false }
+    const health = healthIn(topic)
+    const known = this.#topics.get(topic.name) ?? {
+      queues: [],
+      sticky: 0,
+      lookedUpAt: 0,
+      gone: false,
+      health,
+    }
     for (const [partition, { leader }] of topic.partitions.entries()) {
       known.queues[partition] ??= new PartitionQueue(topic.name, partition, this.#shelf)
-      known.queues[partition].leader = leader
+      const queue = known.queues[partition]
+      // a leader at last: what its partition waited for
+      if (queue.leader < 0 && leader >= 0) queue.notBefore = 0
+      queue.leader = leader
     }
+    known.health = health
     const lost = known.queues.splice(topic.partitions.length)
     known.lookedUpAt = performance.now()
     known.gone = false
     this.#topics.set(topic.name, known)
     this.#brokers.note(topic)
     for (const queue of lost) this.#onLost(queue)
+  }
+}
+
+function healthIn({ partitions }: Topic): KnownTopic['health'] {
+  return {
+    inSync: partitions.reduce((sum, { inSync }) => sum + inSync, 0),
+    complete: partitions.every(({ leader, inSync, replicas }) => leader >= 0 && inSync === replicas),
   }
 }
 

@@ -11,7 +11,7 @@ export interface Topic {
   id: string
   clusterId: string
   /** The leader is a broker's id, or -1 while there is none. */
-  partitions: { leader: number; leaderEpoch: number }[]
+  partitions: { leader: number; leaderEpoch: number; replicas: number; inSync: number }[]
   brokers: Map<number, { host: string; port: number }>
 }
 
@@ -26,7 +26,9 @@ export function topicOf(name: string, metadata: ClusterMetadata): Topic | null {
     name,
     id: checkedId(topic.id, name),
     clusterId: metadata.id,
-    partitions: topic.partitions.map(({ leader, leaderEpoch }) => ({ leader, leaderEpoch })),
+    partitions: topic.partitions.map(({ leader, leaderEpoch, replicas, isr }) => {
+      return { leader, leaderEpoch, replicas: replicas.length, inSync: isr.length }
+    }),
     brokers: metadata.brokers,
   }
 }
@@ -39,7 +41,13 @@ interface MetadataResponse {
     errorCode: number
     name: string
     topicId: string
-    partitions: { partitionIndex: number; leaderId: number; leaderEpoch: number }[]
+    partitions: {
+      partitionIndex: number
+      leaderId: number
+      leaderEpoch: number
+      replicaNodes: number[]
+      isrNodes: number[]
+    }[]
   }[]
 }
 
@@ -58,7 +66,9 @@ export function topicWithin(error: unknown, name: string): Topic | null {
     clusterId,
     partitions: topic.partitions
       .toSorted((a, b) => a.partitionIndex - b.partitionIndex)
-      .map(({ leaderId, leaderEpoch }) => ({ leader: leaderId, leaderEpoch })),
+      .map(({ leaderId, leaderEpoch, replicaNodes, isrNodes }) => {
+        return { leader: leaderId, leaderEpoch, replicas: replicaNodes.length, inSync: isrNodes.length }
+      }),
     brokers: new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }])),
   }
 }

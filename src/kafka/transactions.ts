@@ -2,8 +2,9 @@
 // before left open, and nothing of the former one is taken any more. A partition belongs to a transaction before
 // anything is sent there; what was sent counts when all of it does.
 
+import { MillraceError } from '../errors.ts'
 import type { Identity } from './brokers.ts'
-import { type Coordinator, RefusedTopics } from './coordinator.ts'
+import { type Coordinator, RefusedTopics, TransactionHeld } from './coordinator.ts'
 import { addPartitionsToTxnV3, endTxnV3, initProducerIdV4 } from './library.ts'
 import { nameOf, type TopicPartition } from './topic-partition.ts'
 
@@ -15,7 +16,9 @@ const notAttempted = 55
 const inProgress = 51
 
 export class Transactions {
-  readonly id: string
+  /** Of all who are to be one sender. */
+  id = ''
+  readonly #cluster: string
   readonly #coordinator: Coordinator
   /** Part of each transaction. */
   readonly #always: TopicPartition[]
@@ -24,9 +27,9 @@ export class Transactions {
   /** Questions are asked one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** @param id of all who are to be one sender  @param always partitions of each transaction */
-  constructor(id: string, always: TopicPartition[], coordinator: Coordinator) {
-    this.id = id
+  /** @param always partitions of each transaction */
+  constructor(cluster: string, always: TopicPartition[], coordinator: Coordinator) {
+    this.#cluster = cluster
     this.#always = always
     this.#coordinator = coordinator
   }
@@ -36,13 +39,31 @@ export class Transactions {
     return this.#included.size > 0
   }
 
-  /** Becomes the sender; what the former one did not commit is undone. @throws MillraceError transaction-lost */
-  async begin(): Promise<void> {
-    const { producerId, producerEpoch } = await this.#coordinator.ask((connection) =>
-      initProducerIdV4.api.async(connection, this.id, transactionTimeout, -1n, -1),
-    )
-    this.#included.clear()
-    this.#identity = { producerId, epoch: producerEpoch, transactional: true }
+  /**
+   * Becomes the sender; what the former one did not commit is undone.
+   * @param patience ms for which the former transaction may not end although Kafka has decided it
+   * @returns null; or the partitions that keep it from ending: nobody can be the sender under this id until they take something
+   * @throws MillraceError transaction-lost
+   */
+  async begin(id: string, patience: number): Promise<TopicPartition[] | null> {
+    this.id = id
+    this.#coordinator.follow(id)
+    const since = performance.now()
+    for (;;) {
+      try {
+        const { producerId, producerEpoch } = await this.#coordinator.ask((connection) =>
+          initProducerIdV4.api.async(connection, id, transactionTimeout, -1n, -1),
+        )
+        this.#included.clear()
+        this.#identity = { producerId, epoch: producerEpoch, transactional: true }
+        return null
+      } catch (error) {
+        if (!(error instanceof TransactionHeld)) throw error
+        const holders = await this.#coordinator.holders()
+        this.#coordinator.tell(this.#held(holders ?? []))
+        if (holders && performance.now() - since >= patience) return holders
+      }
+    }
   }
 
   /**
@@ -97,12 +118,27 @@ export class Transactions {
   }
 
   #inTurn<T>(work: (identity: Identity) => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(() => {
+    const turn = this.#turn.then(async () => {
       if (this.#identity === null) throw new Error('no transaction was begun')
-      return work(this.#identity)
+      try {
+        return await work(this.#identity)
+      } catch (error) {
+        if (!(error instanceof TransactionHeld)) throw error
+        const cause = this.#held((await this.#coordinator.holders()) ?? [])
+        throw new MillraceError('transaction-lost', { cluster: this.#cluster, reason: cause.message, cause })
+      }
     })
     this.#turn = turn.catch(() => {})
     return turn
+  }
+
+  #held(holders: TopicPartition[]): MillraceError {
+    const places = holders.map(({ topic, partition }) => `${topic} ${partition}`).join(', ')
+    return new MillraceError('transaction-held', {
+      id: this.id,
+      cluster: this.#cluster,
+      ...(places && { places }),
+    })
   }
 }
 

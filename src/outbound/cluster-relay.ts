@@ -13,6 +13,7 @@ import type { SessionPool } from '../postgres/session-pool.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import type { Delivery } from './delivery.ts'
 import { ExactlyOnce } from './exactly-once.ts'
+import type { GivenUp } from './given-up.ts'
 import { positionTopicName } from './kafka-position.ts'
 import { LastPatience } from './last-patience.ts'
 import type { Lease } from './lease.ts'
@@ -37,6 +38,10 @@ export interface ClusterRelayParts {
   sessions: SessionPool
   settings: ProducerSettings
   outages: Outages
+  /** Milliseconds. */
+  leaseTimeout: number
+  /** What whoever sent to this cluster before has given up. */
+  givenUp: GivenUp
   /** Whether what the cluster refuses becomes a dead letter. */
   buries: (cluster: string) => boolean
   meter: RelayMeter
@@ -81,7 +86,8 @@ export class ClusterRelay {
     const backoff = new Backoff(retry.min, retry.max)
     this.#progress = progress
     this.#patience = new LastPatience(cluster, log, () => this.#giveUp())
-    this.#refusals = new Refusals(cluster, settings.metadataInterval, () => parts.buries(cluster), log)
+    const buries = () => parts.buries(cluster)
+    this.#refusals = new Refusals(cluster, settings.metadataInterval, parts.givenUp, buries, log)
     this.#trouble = new SendingTrouble(cluster, progress, parts)
     this.#outcomes = new Outcomes({
       ...{ cluster, lease: parts.lease, refusals: this.#refusals, trouble: this.#trouble },
@@ -95,7 +101,8 @@ export class ClusterRelay {
         this.#giveUp()
       },
     })
-    const exactly = new ExactlyOnce({ access, installation, progress, retry }, this.#outcomes)
+    const patience = Math.max(settings.partitionPatience, parts.leaseTimeout)
+    const exactly = new ExactlyOnce({ access, installation, progress, retry, patience }, this.#outcomes)
     this.#exactly = delivery === 'exactly_once' ? exactly : null
     this.#producer = new Producer(access, settings, this.#outcomes, this.#exactly?.transactions)
     const onTrouble = (error: MillraceError | null) => this.#outcomes.trouble(error)
@@ -106,7 +113,8 @@ export class ClusterRelay {
     const towards = { producer: this.#producer, outcomes: this.#outcomes, exactly: this.#exactly }
     this.#sending = new Sending({ ...parts, ...shared, ...towards })
     const record = (shipment: Shipment) => this.#recordRetried(shipment)
-    this.#retries = new Retries({ ...shared, cluster, progress, sending: this.#sending, record })
+    const healthOf = this.#exactly && ((topic: string) => this.#producer.healthOf(topic))
+    this.#retries = new Retries({ ...shared, cluster, progress, sending: this.#sending, healthOf, record })
   }
 
   get access(): ClusterAccess {
@@ -143,6 +151,7 @@ export class ClusterRelay {
    */
   async begin(): Promise<void> {
     if (!(await this.#takeover.done())) return
+    if (this.#exactly) this.#refusals.takeOver()
     for (const place of await this.#progress.places()) this.#refusals.places.add(place)
     this.#outcomes.begun = true
   }

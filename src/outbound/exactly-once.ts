@@ -23,13 +23,30 @@ import type { Shipment } from './shipment.ts'
 /** By which the producer tells the position from messages. */
 export const positionTicket = -1
 
+interface ExactlyOnceParts {
+  access: ClusterAccess
+  installation: string
+  progress: Progress
+  /** Milliseconds. */
+  retry: { min: number; max: number }
+  /** ms for which a transaction may not end: no shorter than a lease, so that whoever had one before has none. */
+  patience: number
+}
+
+interface ExactlyOnceEvents extends CoordinatorEvents {
+  /** No message of the topic can be sent now. */
+  topicRefused(topic: string, error: MillraceError): void
+}
+
 export class ExactlyOnce {
   readonly transactions: Transactions
+  readonly #parts: ExactlyOnceParts
+  readonly #events: ExactlyOnceEvents
   readonly #access: ClusterAccess
   readonly #progress: Progress
   readonly #topic: PositionTopic
   /** Of the last transaction that is committed; its batch is the one in hand, or the last one. */
-  #position: KafkaPosition = { number: '0', token: '', id: '0', retried: [] }
+  #position: KafkaPosition = { number: '0', token: '', id: '0', retried: [], line: 1 }
   #committed = false
   #isConcluding = false
   /** Messages were handed to the producer since the last commit. */
@@ -37,22 +54,15 @@ export class ExactlyOnce {
   /** The batch in hand is stored for good, or could not be; its messages may be on their way meanwhile. */
   #stored: Promise<unknown> = Promise.resolve()
 
-  constructor(
-    parts: {
-      access: ClusterAccess
-      installation: string
-      progress: Progress
-      retry: { min: number; max: number }
-    },
-    events: CoordinatorEvents,
-  ) {
+  constructor(parts: ExactlyOnceParts, events: ExactlyOnceEvents) {
     const { access, installation, progress, retry } = parts
     this.#access = access
     this.#progress = progress
+    this.#parts = parts
+    this.#events = events
     this.#topic = new PositionTopic(access, positionTopicName(installation, access.name))
-    const id = transactionalIdOf(installation, access.name)
     const position = [{ topic: this.topic, partition: 0 }]
-    this.transactions = new Transactions(id, position, new Coordinator(access, id, retry, events))
+    this.transactions = new Transactions(access.name, position, new Coordinator(access, retry, events))
   }
 
   get topic(): string {
@@ -73,13 +83,37 @@ export class ExactlyOnce {
     if (verdict.problem === 'ahead') this.#check(before, verdict)
     // nor is anybody by one that could not send
     if (goOn) await this.#topic.prepare()
-    await this.transactions.begin()
+    const line = await this.#become(before?.line ?? 1)
     failpoint('outbound.after-fencing')
-    const position = await this.#read()
+    const position = await this.#read(true)
     const resumed = await this.#progress.resume(position, goOn)
     this.#check(position, resumed)
-    this.#position = { number: resumed.number, token: resumed.token, id: resumed.id, retried: [] }
+    this.#position = { number: resumed.number, token: resumed.token, id: resumed.id, retried: [], line }
     failpoint('outbound.after-resuming')
+  }
+
+  /**
+   * Becomes the sender. Where a partition keeps the former transaction from ending, nobody can be it under that id: what is
+   * sent is sent under the next one, of which everybody knows before, and the messages of that partition's topic wait.
+   * Nothing more comes under the former id by then: its transaction is decided, and whoever sent so needs the lease for
+   * another one, and has lost it.
+   * @param kafkas the line of Kafka's position  @returns its own
+   */
+  async #become(kafkas: number): Promise<number> {
+    const { installation, patience } = this.#parts
+    const { name } = this.#access
+    let line = await this.#progress.line(kafkas)
+    for (;;) {
+      const held = await this.transactions.begin(transactionalIdOf(installation, name, line), patience)
+      if (!held) return line
+      // whether that one was committed can only be known when it is over there
+      if (held.some(({ topic }) => topic === this.topic)) continue
+      line = await this.#progress.line(line + 1)
+      for (const { topic, partition } of held) {
+        const facts = { topic, partition, cluster: name, reason: 'no transaction can end there' }
+        this.#events.topicRefused(topic, new MillraceError('partition-unavailable', facts))
+      }
+    }
   }
 
   /** @throws MillraceError topic-missing, kafka-unreachable, ... */
@@ -92,7 +126,7 @@ export class ExactlyOnce {
   /** A batch is begun, or gone on with. */
   take({ number, token }: { number: string; token: string | null }): void {
     if (number === this.#position.number) return
-    this.#position = { number, token: token ?? '', id: '0', retried: [] }
+    this.#position = { ...this.#position, number, token: token ?? '', id: '0', retried: [] }
     this.#committed = false
     this.#stored = this.#progress.record(null, []).catch((error) => error)
   }
@@ -189,8 +223,9 @@ export class ExactlyOnce {
     }
   }
 
-  async #read(): Promise<KafkaPosition | null> {
-    const bytes = await this.#topic.last()
+  /** @param settled whether no transaction may be open there: what is in it may be the last one */
+  async #read(settled = false): Promise<KafkaPosition | null> {
+    const bytes = await this.#topic.last(settled)
     try {
       return bytes && decodePosition(bytes)
     } catch (cause) {

@@ -10,6 +10,8 @@ export interface KafkaPosition {
   id: string
   /** Messages that waited and are part of this transaction. */
   retried: string[]
+  /** Of the transactional id. */
+  line: number
 }
 
 /** The one key of the topic. */
@@ -20,9 +22,13 @@ export function positionTopicName(installation: string, cluster: string): string
   return `millrace.${installation}.${cluster}.position`
 }
 
-/** Whoever sends for this cluster of this installation is one sender to Kafka. */
-export function transactionalIdOf(installation: string, cluster: string): string {
-  return `millrace.${installation}.${cluster}`
+/**
+ * Whoever sends for this cluster of this installation is one sender to Kafka.
+ * @param line from 1; the next one where a transaction of the former one cannot end. No cluster has a colon in its name
+ */
+export function transactionalIdOf(installation: string, cluster: string, line: number): string {
+  const id = `millrace.${installation}.${cluster}`
+  return line === 1 ? id : `${id}:${line}`
 }
 
 export function encodePosition(position: KafkaPosition): Buffer {
@@ -31,11 +37,13 @@ export function encodePosition(position: KafkaPosition): Buffer {
 
 /** @throws Error when it is none */
 export function decodePosition(bytes: Buffer): KafkaPosition {
-  const { number, token, id, retried } = JSON.parse(bytes.toString()) as KafkaPosition
+  const { number, token, id, retried, line } = JSON.parse(bytes.toString()) as KafkaPosition
+  if (!Number.isSafeInteger(line)) throw new Error('no line')
   return {
     number: String(BigInt(number)),
     token: String(token),
     id: String(BigInt(id)),
     retried: retried.map((one) => String(BigInt(one))),
+    line,
   }
 }

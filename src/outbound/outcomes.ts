@@ -62,6 +62,7 @@ export class Outcomes implements ProducerEvents {
   }
 
   acknowledged(tickets: number[], bytes: number): void {
+    this.answered()
     if (tickets[0] === positionTicket) return
     this.#parts.meter.sent(tickets.length, bytes)
     failpoint('outbound.after-acknowledged')
@@ -92,9 +93,12 @@ export class Outcomes implements ProducerEvents {
     return ticket !== positionTicket && this.#shipment.choseItsPartition(ticket)
   }
 
+  answered(): void {
+    this.#parts.onAnswer()
+  }
+
   trouble(error: MillraceError | null): void {
-    const { trouble, meter, onAnswer, onTrouble, onRecovery } = this.#parts
-    if (!error) onAnswer()
+    const { trouble, meter, onTrouble, onRecovery } = this.#parts
     if (error) {
       meter.retried(error.code)
       trouble.begin(error)

@@ -91,6 +91,19 @@ export class Progress {
     return row.transactional
   }
 
+  /**
+   * The line of the transactional id, from now on no lower than this one. Stored for good before it is used: whoever follows
+   * has to fence off who sends under it.  @throws LeaseLost
+   */
+  async line(atLeast: number): Promise<number> {
+    const { line } = await this.#one<{ line: number | null }>(
+      'SELECT millrace.transaction_line($1, $2, $3) AS line',
+      [atLeast],
+    )
+    if (line === null) throw new LeaseLost()
+    return line
+  }
+
   /** What Kafka's position says to the database's. @throws LeaseLost */
   async checkPosition(position: KafkaPosition | null): Promise<PositionVerdict> {
     return this.#one('SELECT problem, own FROM millrace.check_outbox_position($1, $2, $3, $4, $5)', [

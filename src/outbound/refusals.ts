@@ -4,12 +4,14 @@ import { MillraceError } from '../errors.ts'
 import type { OutgoingRecord } from '../kafka/batch-writer.ts'
 import type { PartitionQueue } from '../kafka/partition-queue.ts'
 import type { Logger } from '../log.ts'
+import type { GivenUp, TopicHealth } from './given-up.ts'
 import type { OutboxRow } from './outbox-row.ts'
 import type { Shipment } from './shipment.ts'
-import { WaitingPlaces, wholeTopicOf } from './waiting.ts'
+import { type WaitingPlace, WaitingPlaces, wholeTopicOf } from './waiting.ts'
 
 export class Refusals {
   readonly places: WaitingPlaces
+  readonly #givenUp: GivenUp
   readonly #cluster: string
   readonly #log: Logger
   readonly #buries: () => boolean
@@ -22,8 +24,9 @@ export class Refusals {
    * @param interval ms to the first time that something is tried again
    * @param buries whether what is refused becomes a dead letter, which nothing waits for
    */
-  constructor(cluster: string, interval: number, buries: () => boolean, log: Logger) {
-    this.places = new WaitingPlaces(interval, 60 * interval)
+  constructor(cluster: string, interval: number, givenUp: GivenUp, buries: () => boolean, log: Logger) {
+    this.places = new WaitingPlaces(interval, longestWait(interval))
+    this.#givenUp = givenUp
     this.#cluster = cluster
     this.#buries = buries
     this.#log = log
@@ -84,10 +87,28 @@ export class Refusals {
   /** No message of the topic can be sent. */
   refuseTopic(topic: string, error: MillraceError): void {
     if (this.#buries() && !passes(error)) this.#sayBuried(topic, error)
-    else if (!this.#topicErrors.has(topic))
+    else if (this.#isNew(topic, error))
       this.#log.warn({ err: error, topic, cluster: this.#cluster }, 'the messages of a topic wait')
     this.#topicErrors.set(topic, error)
-    this.places.add(wholeTopicOf(topic))
+    this.places.add(wholeTopicOf(topic), passes(error) ? this.#givenUp.add(topic, error) : undefined)
+  }
+
+  /** Topics wait on that whoever sent before has given up. */
+  takeOver(): void {
+    for (const [topic, error] of this.#givenUp.errors) this.refuseTopic(topic, error)
+  }
+
+  /** Whether what waits for the topic is to be tried again. */
+  mayTry(topic: string, health: TopicHealth): boolean {
+    return this.#givenUp.mayTry(topic, health)
+  }
+
+  /** Nothing of the place waits any more. */
+  forget(place: WaitingPlace): void {
+    this.places.forget(place)
+    if (!place.wholeTopic) return
+    this.#givenUp.forget(place.topic)
+    this.#said.delete(about(place.topic, 'partition-unavailable'))
   }
 
   mustWait(
@@ -116,11 +137,20 @@ export class Refusals {
 
   /** Of each it is said once: there may be many. */
   #isNew(topic: string, error: MillraceError): boolean {
-    const about = `${topic} ${error.code}`
-    if (this.#said.has(about)) return false
-    this.#said.add(about)
+    const one = about(topic, error.code)
+    if (this.#said.has(one)) return false
+    this.#said.add(one)
     return true
   }
+}
+
+function about(topic: string, code: string): string {
+  return `${topic} ${code}`
+}
+
+/** @param interval ms to the first retry  @returns ms to the later ones, at most */
+export function longestWait(interval: number): number {
+  return 60 * interval
 }
 
 /** It is nothing about the messages or their topic. */

@@ -1,6 +1,7 @@
 // What waits is tried again a place at a time, in its order. A place waits no more while its messages are on their way; so
 // the first one of them that is refused again puts it back, and the rest stays behind that one.
 
+import type { TopicHealth } from './given-up.ts'
 import { waitingQuery } from './outbox-query.ts'
 import type { Progress } from './progress.ts'
 import type { Refusals } from './refusals.ts'
@@ -15,6 +16,8 @@ export interface RetriesParts {
   refusals: Refusals
   inquiry: TopicInquiry
   sending: Sending
+  /** Of a topic that was just looked up. Null: it does not matter, since no transaction is at stake. */
+  healthOf: ((topic: string) => TopicHealth) | null
   /** Stores what was sent, and what waits on. */
   record: (shipment: Shipment) => Promise<void>
 }
@@ -43,7 +46,8 @@ export class Retries {
       places.release(place)
       if (!asked.has(place.topic)) await this.#parts.inquiry.ask(place.topic)
       asked.add(place.topic)
-      if (places.hasTopic(place.topic)) await this.#waitsOn(place)
+      if (this.#stopped) return
+      if (places.hasTopic(place.topic) || !this.#mayTry(place.topic)) await this.#waitsOn(place)
       else await this.#send(place)
     }
   }
@@ -51,6 +55,11 @@ export class Retries {
   /** Nothing is begun from here on. */
   stop(): void {
     this.#stopped = true
+  }
+
+  #mayTry(topic: string): boolean {
+    const { healthOf, refusals } = this.#parts
+    return healthOf === null || refusals.mayTry(topic, healthOf(topic))
   }
 
   /** Its topic still cannot be written to. */
@@ -69,7 +78,7 @@ export class Retries {
       record,
     })
     const left = await progress.anyOf(place)
-    if (!left && whole) refusals.places.forget(place)
+    if (!left && whole) refusals.forget(place)
     else if (left) refusals.places.goOn(place)
   }
 }

@@ -8,7 +8,9 @@ import { failpoint } from '../failpoint.ts'
 import type { Bell } from '../pipeline/bell.ts'
 import { type Batch, ClusterRelay } from './cluster-relay.ts'
 import type { Delivery } from './delivery.ts'
+import { GivenUp } from './given-up.ts'
 import { type Lease, LeaseLost } from './lease.ts'
+import { longestWait } from './refusals.ts'
 import type { RelayParts } from './relay.ts'
 
 /** Milliseconds for which it looks again by itself after something was new. */
@@ -51,6 +53,8 @@ export class Term {
   readonly #bell: Bell
   readonly #installation: string
   readonly #running = new Map<string, Running>()
+  /** By cluster. */
+  readonly #givenUp = new Map<string, GivenUp>()
   #newsAt = performance.now()
   #tidiedAt = 0
   #failure: unknown = null
@@ -113,6 +117,7 @@ export class Term {
         delivery,
         lease: this.#lease,
         installation: this.#installation,
+        givenUp: this.#givenUpOf(cluster),
       })
       this.#running.set(cluster, {
         relay,
@@ -123,6 +128,13 @@ export class Term {
         begunAt: 0,
       })
     }
+  }
+
+  #givenUpOf(cluster: string): GivenUp {
+    const { metadataInterval } = this.#parts.settings
+    const known = this.#givenUp.get(cluster) ?? new GivenUp(metadataInterval, longestWait(metadataInterval))
+    this.#givenUp.set(cluster, known)
+    return known
   }
 
   /** @returns whether there is something to do */

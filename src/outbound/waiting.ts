@@ -53,14 +53,14 @@ export class WaitingPlaces {
     return this.#places.has(topicName(topic))
   }
 
-  /** @returns where it waits: with its whole topic where there are too many places */
-  add(place: WaitingPlace): WaitingPlace {
+  /** @param shortest ms to its next retry  @returns where it waits: with its whole topic where there are too many places */
+  add(place: WaitingPlace, shortest = this.#min): WaitingPlace {
     const many = this.#places.size >= mostPlaces && !place.wholeTopic
     const at = many ? wholeTopicOf(place.topic) : place
     const name = nameOf(at)
     if (this.#places.has(name)) return at
     const before = this.#pauses.get(name)
-    const pause = before === undefined ? this.#min : Math.min(this.#max, 2 * before)
+    const pause = Math.max(shortest, before === undefined ? this.#min : Math.min(this.#max, 2 * before))
     this.#set(name, { place: at, retryAt: performance.now() + pause, pause })
     return at
   }

@@ -24,17 +24,20 @@ test('a connection that the broker ended while nothing was sent is opened again,
   const link = brokers.linkTo(found.partitions[0]!.leader)
 
   const troubles: string[] = []
-  const events = { maySend: () => true, trouble: (error: unknown) => error && troubles.push(String(error)) }
-  const coordinator = new Coordinator(access(address), topic, { min: 5, max: 100 }, events)
+  const events = {
+    ...{ maySend: () => true, answered: () => {} },
+    trouble: (error: unknown) => error && troubles.push(String(error)),
+  }
+  const coordinator = new Coordinator(access(address), { min: 5, max: 100 }, events)
   afterwards(t, () => coordinator.close())
-  const transactions = new Transactions(topic, [], coordinator)
+  const transactions = new Transactions('default', [], coordinator)
 
   for (let round = 0; round < 2; round++) {
     await link.newProducer()
-    await transactions.begin()
+    await transactions.begin(topic, 0)
     await eventually('the broker has ended both', () => !link.isConnected && !coordinator.isConnected)
   }
   await link.newProducer()
-  await transactions.begin()
+  await transactions.begin(topic, 0)
   assert.deepEqual(troubles, [])
 })

@@ -104,7 +104,7 @@ test('another program that takes the transactional id for a moment: the relay be
   await writers.write(200)
   await untilSent(db, patient)
   const { rows } = await db.query('SELECT id FROM millrace.installation')
-  const id = transactionalIdOf(rows[0].id, 'default')
+  const id = transactionalIdOf(rows[0].id, 'default', 1)
   const brokers = sharedServers().brokers.split(',')
   const access = {
     name: 'default',
@@ -114,13 +114,9 @@ test('another program that takes the transactional id for a moment: the relay be
     requestTimeout: 5000,
   }
   for (let round = 1; round <= 2; round++) {
-    const intruder = new Coordinator(
-      access,
-      id,
-      { min: 20, max: 100 },
-      { maySend: () => true, trouble: () => {} },
-    )
-    await new Transactions(id, [], intruder).begin()
+    const events = { maySend: () => true, answered: () => {}, trouble: () => {} }
+    const intruder = new Coordinator(access, { min: 20, max: 100 }, events)
+    await new Transactions('default', [], intruder).begin(id, 0)
     intruder.close()
     await writers.write(200)
     await eventually('it begins anew', () => daemon.output().split('was given up').length > round, patient)

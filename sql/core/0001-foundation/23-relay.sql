@@ -59,6 +59,7 @@ CREATE TABLE millrace.outbox_progress (
   token uuid,
   kafka_number bigint,
   kafka_id bigint,
+  transaction_line integer NOT NULL DEFAULT 1,
   transactional boolean NOT NULL DEFAULT false,
   error_code text,
   error_message text,
@@ -70,6 +71,7 @@ COMMENT ON COLUMN millrace.outbox_progress.number IS 'Of the batch, or of the la
 COMMENT ON COLUMN millrace.outbox_progress.token IS 'Of the batch, or of the last one: no other batch of any database has it.';
 COMMENT ON COLUMN millrace.outbox_progress.kafka_number IS 'Exactly once: the batch up to which Kafka has committed, as far as this is known here.';
 COMMENT ON COLUMN millrace.outbox_progress.kafka_id IS 'Exactly once: the last id of that batch that Kafka has committed.';
+COMMENT ON COLUMN millrace.outbox_progress.transaction_line IS 'Exactly once: of the transactional id. The next one is taken where Kafka cannot end a transaction of the former one.';
 COMMENT ON COLUMN millrace.outbox_progress.transactional IS 'Whether the last messages were sent in Kafka transactions.';
 
 -- Messages that cannot be sent until somebody changes something, and those of the same key behind them. They are copies, so that

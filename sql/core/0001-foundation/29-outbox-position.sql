@@ -31,6 +31,21 @@ AS $$
   WHERE p.cluster = check_outbox_position.cluster AND p.epoch = check_outbox_position.epoch
 $$;
 
+-- The line of the transactional id, from now on no lower than this one, stored for good. NULL: the lease is another's.
+CREATE FUNCTION millrace.transaction_line(cluster text, epoch bigint, at_least integer) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  line integer;
+BEGIN
+  PERFORM set_config('synchronous_commit', 'on', true);
+  UPDATE millrace.outbox_progress AS p SET transaction_line = greatest(p.transaction_line, at_least)
+  WHERE p.cluster = transaction_line.cluster AND p.epoch = transaction_line.epoch RETURNING p.transaction_line INTO line;
+  RETURN line;
+END
+$$;
+
 -- A sender begins, and nobody else sends any more: what Kafka has committed is taken over. `retried` are messages that waited
 -- and are part of Kafka's last transaction. Stored for good: what is sent from now on builds on it.
 -- Of the batch in hand, what stands behind the position was not sent, whether it was put aside before or not.
