@@ -154,6 +154,11 @@ const daemonCodes = {
     message: 'rows of a table could not be sent[: {reason}][ ({sqlstate})]',
     hint: 'millrace.snapshots shows it until it is over: it is tried again, at least every 30 s.',
   },
+  'sending-denied': {
+    origin: 'daemon',
+    message: 'the broker lets this user write to no topic[ of cluster {cluster}]',
+    hint: 'Grant WRITE and DESCRIBE on the topics (kafka-acls); the daemon asks again by itself.',
+  },
   'produce-failed': {
     origin: 'daemon',
     message: 'messages could not be written[ to {topic}][, partition {partition}][: {reason}]',

@@ -2,6 +2,7 @@
 // what was under way then fails, and may or may not have been written.
 
 import { setTimeout } from 'node:timers/promises'
+import { MillraceError } from '../errors.ts'
 import { type ClusterAccess, hasProtocolError, kafkaError } from './access.ts'
 import { apiVersionsV3, initProducerIdV4 } from './library.ts'
 import {
@@ -62,7 +63,7 @@ export class BrokerLink {
     }
   }
 
-  /** A new one, which nobody else has. @throws MillraceError kafka-unreachable, broker-authentication */
+  /** A new one, which nobody else has. @throws MillraceError kafka-unreachable, broker-authentication, sending-denied */
   async newProducer(): Promise<{ producerId: bigint; epoch: number; transactional: boolean }> {
     const patience = performance.now() + this.#access.requestTimeout
     for (;;) {
@@ -72,6 +73,9 @@ export class BrokerLink {
         )
         return { producerId: answer.producerId, epoch: answer.producerEpoch, transactional: false }
       } catch (error) {
+        // it gives an id to whoever may write to any topic
+        if (hasProtocolError(error, 'CLUSTER_AUTHORIZATION_FAILED'))
+          throw new MillraceError('sending-denied', { cluster: this.#access.name, cause: error })
         // a broker that was just started
         if (!hasProtocolError(error, ...notYet) || performance.now() > patience) throw error
         await setTimeout(notYetPause)

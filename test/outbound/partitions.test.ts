@@ -52,6 +52,45 @@ test('what waited for the right to write is written when the right is there, not
   assert.deepEqual([values[0], values.at(-1)], ['one', 'last'])
 })
 
+test('a user who may write to no topic: the code says so, and what was produced is sent when there is a right', async (t) => {
+  const { brokers } = await kafkaFor(t, {
+    settings: {
+      'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+      'allow.everyone.if.no.acl.found': 'true',
+    },
+  })
+  const db = await databaseFor(t)
+  await addBroker(db, brokers)
+  const topic = await topicFor(t, { partitions: 1, brokers })
+  const everybody = {
+    ...{ principal: 'User:*', host: '*', resourcePatternType: ResourcePatternTypes.LITERAL },
+    permissionType: AclPermissionTypes.DENY,
+  }
+  const denied = [
+    {
+      ...everybody,
+      resourceType: ResourceTypes.CLUSTER,
+      resourceName: 'kafka-cluster',
+      operation: AclOperations.IDEMPOTENT_WRITE,
+    },
+    { ...everybody, resourceType: ResourceTypes.TOPIC, resourceName: '*', operation: AclOperations.WRITE },
+  ]
+  const allowed = denied.map((acl) => ({
+    ...acl,
+    operation: AclOperations.ALL,
+    permissionType: AclPermissionTypes.ALLOW,
+  }))
+  const admin = adminOf(brokers)
+  await admin.createAcls({ creations: [...allowed, ...denied] })
+  await promptDaemon(t, db, { env: promptRelay })
+  await db.query("SELECT millrace.produce($1, 'v')", [topic])
+  await eventually('it shows', async () => (await outboxStatus(db)).error_code === 'sending-denied')
+  await admin.deleteAcls({ filters: denied })
+  await untilSent(db)
+  await eventually('it is over', async () => (await outboxStatus(db)).error_code === null)
+  assert.deepEqual(valuesOf(await readWithJava(t, topic, brokers)), ['v'])
+})
+
 test('a topic that is created again with fewer partitions gets what is produced then, and holds up nobody', async (t) => {
   const db = await databaseFor(t)
   await addBroker(db)
