@@ -3,12 +3,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { Brokers } from '../../src/kafka/brokers.ts'
+import { Brokers, type Identity } from '../../src/kafka/brokers.ts'
+import { Coordinator, type CoordinatorEvents } from '../../src/kafka/coordinator.ts'
 import { PartitionQueue } from '../../src/kafka/partition-queue.ts'
 import { mayBeWritten } from '../../src/kafka/produce-errors.ts'
 import { Producer } from '../../src/kafka/producer.ts'
 import type { ProducerEvents, ProducerSettings } from '../../src/kafka/producer-events.ts'
 import { TopicDirectory } from '../../src/kafka/topic-directory.ts'
+import type { TopicPartition } from '../../src/kafka/topic-partition.ts'
+import { Transactions } from '../../src/kafka/transactions.ts'
 import { afterwards, type Cleanup } from '../support/cleanup.ts'
 import { eventually } from '../support/eventually.ts'
 import { access } from '../support/log.ts'
@@ -51,6 +54,68 @@ test('messages for a partition that is not there any more are refused, and nobod
   assert.ok(producer.idle)
   const deadline = setTimeout(10_000, 'still waiting', { ref: false })
   assert.equal(await Promise.race([idle, deadline]), 'idle')
+})
+
+/** Transactions that go on only when they are let. */
+class Gate extends Transactions {
+  readonly #reached = Promise.withResolvers<void>()
+  readonly #open = Promise.withResolvers<void>()
+
+  override async include(places: TopicPartition[]): Promise<Identity> {
+    const identity = await super.include(places)
+    this.#reached.resolve()
+    await this.#open.promise
+    return identity
+  }
+
+  get reached(): Promise<void> {
+    return this.#reached.promise
+  }
+
+  open(): void {
+    this.#open.resolve()
+  }
+}
+
+test('nothing is sent to a partition that goes away while its batch is made ready, nor to another one of its number', async (t) => {
+  const topic = await topicFor(t, { partitions: 2 })
+  const written: number[] = []
+  const refused: [number, string][] = []
+  const events: ProducerEvents & CoordinatorEvents = {
+    ...{ maySend: () => true, topicRefused: () => {}, mustWait: () => false, answered: () => {} },
+    ...{ withheld: () => {}, choseItsPartition: () => true, trouble: () => {}, broken: assert.fail },
+    acknowledged: (tickets) => void written.push(...tickets),
+    refused: (_queue, _record, ticket, { code }) => refused.push([ticket, code]),
+  }
+  const coordinator = new Coordinator(access(), settings.retry, events)
+  const transactions = new Gate('default', [], coordinator)
+  const producer = new Producer(access(), settings, events, transactions)
+  afterwards(t, () => coordinator.close())
+  afterwards(t, () => producer.close())
+  assert.equal(await transactions.begin(topic, 0), null)
+  await producer.learn(topic)
+  producer.append(topic, 0, message('stays'), 1)
+  producer.append(topic, 1, message('goes'), 2)
+  await transactions.reached
+  await adminOf().deleteTopics({ topics: [topic] })
+  await eventually('the topic is there again', () =>
+    adminOf().createTopics({ topics: [topic], partitions: 1, replicas: 1 }),
+  )
+  await eventually('it is known that the partition is gone', async () => {
+    await producer.learn(topic)
+    return refused.length > 0
+  })
+  await adminOf().createPartitions({ topics: [{ name: topic, count: 2 }] })
+  await eventually('there is another one of its number', async () => {
+    const metadata = await adminOf().metadata({ topics: [topic], forceUpdate: true })
+    return (
+      metadata.topics.get(topic)?.partitions[1]?.leader === metadata.topics.get(topic)?.partitions[0]?.leader
+    )
+  })
+  transactions.open()
+  await producer.untilIdle()
+  assert.deepEqual([written, refused], [[1], [[2, 'target-partition-missing']]])
+  assert.equal(await countOf(topic), 1)
 })
 
 /** A queue whose batches go to the broker by hand, and how one is sent. */
