@@ -404,6 +404,11 @@ DECLARE
   next_segment smallint;
 BEGIN
   SELECT w.segment INTO current_segment FROM millrace.outbox_writing AS w;
+  IF NOT FOUND THEN
+    -- a restore may have left it out, and writers do without it meanwhile
+    INSERT INTO millrace.outbox_writing (segment) VALUES (coalesce(pg_sequence_last_value('millrace.outbox_segment'), 0))
+    RETURNING segment INTO current_segment;
+  END IF;
   -- After a change that was rolled back, or a restore, triggers would go on with a segment whose size nobody looks at.
   IF pg_sequence_last_value('millrace.outbox_segment') IS DISTINCT FROM current_segment THEN
     PERFORM setval('millrace.outbox_segment', current_segment);

@@ -326,7 +326,8 @@ DECLARE
   by_row constant boolean := p.capture = 'row';
   names constant text[] := millrace.names_in_order(p);
   -- negative, where columns were renamed since, or are virtual
-  segment constant text := format('(SELECT %s FROM millrace.outbox_writing AS w)',
+  -- any segment is read: a restore may have left out which one is written
+  segment constant text := format('(SELECT %s FROM (SELECT coalesce((SELECT o.segment FROM millrace.outbox_writing AS o), 0) AS segment) AS w)',
     CASE WHEN names = '{}' AND current_setting('server_version_num')::integer < 180000 THEN 'w.segment'
       ELSE format('CASE WHEN %s = %L::text[] THEN w.segment ELSE -1 - w.segment END', format(millrace.names_now(), 'TG_RELID', names), names) END);
   -- a new owner could have what is called here act as the former one

@@ -74,7 +74,7 @@ SET search_path = pg_catalog, pg_temp SET work_mem = '32MB'
 AS $$
 DECLARE
   me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
-  segment constant smallint := (SELECT w.segment FROM millrace.outbox_writing AS w);
+  segment constant smallint := coalesce((SELECT w.segment FROM millrace.outbox_writing AS w), 0);
   -- before version 14 a range of places is looked for in the whole table
   ranges constant boolean := current_setting('server_version_num')::integer >= 140000;
   places text;
