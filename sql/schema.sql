@@ -451,6 +451,7 @@ CREATE TABLE millrace.outbox_progress (
   token uuid,
   kafka_number bigint,
   kafka_id bigint,
+  transaction_line integer DEFAULT 1 NOT NULL,
   transactional boolean DEFAULT false NOT NULL,
   error_code text,
   error_message text,
@@ -468,6 +469,7 @@ COMMENT ON COLUMN millrace.outbox_progress.number IS 'Of the batch, or of the la
 COMMENT ON COLUMN millrace.outbox_progress.token IS 'Of the batch, or of the last one: no other batch of any database has it.';
 COMMENT ON COLUMN millrace.outbox_progress.kafka_number IS 'Exactly once: the batch up to which Kafka has committed, as far as this is known here.';
 COMMENT ON COLUMN millrace.outbox_progress.kafka_id IS 'Exactly once: the last id of that batch that Kafka has committed.';
+COMMENT ON COLUMN millrace.outbox_progress.transaction_line IS 'Exactly once: of the transactional id. The next one is taken where Kafka cannot end a transaction of the former one.';
 COMMENT ON COLUMN millrace.outbox_progress.transactional IS 'Whether the last messages were sent in Kafka transactions.';
 
 CREATE TABLE millrace.outbox_waiting (
@@ -1953,7 +1955,8 @@ DECLARE
   by_row constant boolean := p.capture = 'row';
   names constant text[] := millrace.names_in_order(p);
   -- negative, where columns were renamed since, or are virtual
-  segment constant text := format('(SELECT %s FROM millrace.outbox_writing AS w)',
+  -- any segment is read: a restore may have left out which one is written
+  segment constant text := format('(SELECT %s FROM (SELECT coalesce((SELECT o.segment FROM millrace.outbox_writing AS o), 0) AS segment) AS w)',
     CASE WHEN names = '{}' AND current_setting('server_version_num')::integer < 180000 THEN 'w.segment'
       ELSE format('CASE WHEN %s = %L::text[] THEN w.segment ELSE -1 - w.segment END', format(millrace.names_now(), 'TG_RELID', names), names) END);
   -- a new owner could have what is called here act as the former one
@@ -5136,6 +5139,11 @@ BEGIN
   p.key_columns := coalesce(key, millrace.primary_key(relation::oid));
   IF key IS NULL AND p.key_columns = '{}' THEN
     PERFORM millrace.refuse('publish-key-missing', format('%s has no primary key', target.shown));
+  ELSIF key IS NULL AND EXISTS (
+    SELECT FROM pg_index AS i WHERE i.indrelid = publish.relation AND i.indisprimary AND NOT i.indimmediate)
+  THEN
+    PERFORM millrace.refuse('publish-key-deferrable',
+      format('two rows of %s can have one primary key for a while: it is deferrable', target.shown));
   END IF;
   PERFORM millrace.check_columns(relation, p.key_columns);
   PERFORM millrace.check_columns(relation, sent_columns);
@@ -5556,6 +5564,8 @@ BEGIN
       'Its triggers would act as the former owner. End what sends its changes (millrace.unpublish, or drop the trigger), and begin it again as the new owner.'),
     ('code: publish-key-missing', '42P10',
       'Give it a primary key, or name columns: key := ''{...}''. With key := ''{}'' messages have no key, and so no order.'),
+    ('code: publish-key-deferrable', '42P10',
+      'Name a key that is unique at any moment, or say that you mean this one: key := ''{...}''. docs/publishing.md tells what may come of it.'),
     ('code: capture-needs-rows', '0A000',
       'Leave capture out, or say row: docs/publishing.md explains which tables need it.'),
     ('code: publication-missing', '42704',
@@ -5917,6 +5927,11 @@ DECLARE
   next_segment smallint;
 BEGIN
   SELECT w.segment INTO current_segment FROM millrace.outbox_writing AS w;
+  IF NOT FOUND THEN
+    -- a restore may have left it out, and writers do without it meanwhile
+    INSERT INTO millrace.outbox_writing (segment) VALUES (coalesce(pg_sequence_last_value('millrace.outbox_segment'), 0))
+    RETURNING segment INTO current_segment;
+  END IF;
   -- After a change that was rolled back, or a restore, triggers would go on with a segment whose size nobody looks at.
   IF pg_sequence_last_value('millrace.outbox_segment') IS DISTINCT FROM current_segment THEN
     PERFORM setval('millrace.outbox_segment', current_segment);
@@ -6863,6 +6878,23 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.topic_watermarks(text,integer,text) TO PUBLIC;
 COMMENT ON FUNCTION millrace.topic_watermarks(text,integer,text) IS 'First offset and the offset after the last message of a partition, or of all, as a daemon last saw them.';
 
+CREATE OR REPLACE FUNCTION millrace.transaction_line(cluster text, epoch bigint, at_least integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  line integer;
+BEGIN
+  PERFORM set_config('synchronous_commit', 'on', true);
+  UPDATE millrace.outbox_progress AS p SET transaction_line = greatest(p.transaction_line, at_least)
+  WHERE p.cluster = transaction_line.cluster AND p.epoch = transaction_line.epoch RETURNING p.transaction_line INTO line;
+  RETURN line;
+END
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.transaction_line(text,bigint,integer) TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION millrace.trigger_row_expression(p millrace.publication, row_name text)
  RETURNS text
  LANGUAGE sql
@@ -7191,7 +7223,7 @@ CREATE OR REPLACE FUNCTION millrace.write_chunk(relation oid, first_block bigint
 AS $function$
 DECLARE
   me constant regrole := quote_ident(CURRENT_USER::text)::regrole;
-  segment constant smallint := (SELECT w.segment FROM millrace.outbox_writing AS w);
+  segment constant smallint := coalesce((SELECT w.segment FROM millrace.outbox_writing AS w), 0);
   -- before version 14 a range of places is looked for in the whole table
   ranges constant boolean := current_setting('server_version_num')::integer >= 140000;
   places text;

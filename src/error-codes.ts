@@ -180,17 +180,17 @@ const daemonCodes = {
     message: 'a Kafka transaction could not be committed[: cluster {cluster}][: {reason}]',
     hint: 'None of its messages counts. The daemon begins anew from what Kafka has committed, by itself.',
   },
-  'transaction-refused': {
-    origin: 'daemon',
-    message:
-      'the broker does not let this user send in transactions[: transactional id {id}][, cluster {cluster}]',
-    hint: 'Grant WRITE and DESCRIBE on the transactional id (kafka-acls), or choose at_least_once for the cluster.',
   'transaction-held': {
     origin: 'daemon',
     message:
       'Kafka cannot end a transaction[: transactional id {id}][, cluster {cluster}][: still to be told are {places}]',
     hint: 'A partition of it takes nothing, not even that it is over: look at its leader and replicas. After a while the daemon goes on without that topic.',
   },
+  'transaction-refused': {
+    origin: 'daemon',
+    message:
+      'the broker does not let this user send in transactions[: transactional id {id}][, cluster {cluster}]',
+    hint: 'Grant WRITE and DESCRIBE on the transactional id (kafka-acls), or choose at_least_once for the cluster.',
   },
   'position-topic-denied': {
     origin: 'daemon',
@@ -541,6 +541,7 @@ const sqlCodes = [
   'truncate-invalid',
   'already-published',
   'publish-key-missing',
+  'publish-key-deferrable',
   'capture-needs-rows',
   'publication-missing',
   'snapshot-unreadable',

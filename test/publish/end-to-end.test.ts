@@ -38,7 +38,7 @@ test('F17 F21 writers that insert, update, delete, change keys and roll back: th
     CREATE TABLE parts (id int, v int, place int, PRIMARY KEY (id, place)) PARTITION BY LIST (place);
     CREATE TABLE parts_0 PARTITION OF parts FOR VALUES IN (0); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
     INSERT INTO plain SELECT i, 0 FROM generate_series(1, 50) AS i; INSERT INTO parts SELECT i, 0, i % 2 FROM generate_series(1, 50) AS i`)
-  await alice.run('SELECT millrace.publish($1, $2), millrace.publish($3, $4, key := $5)', [
+  await alice.run('SELECT millrace.publish($1, $2, key := $5), millrace.publish($3, $4, key := $5)', [
     'plain',
     names.plain,
     'parts',

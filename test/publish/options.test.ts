@@ -39,6 +39,19 @@ test('without a key there is no order and no tombstone', async (t) => {
   assert.deepEqual(await lines(), ['null={"a":1}', 'null={"a":2}', 'null={"a":3}'])
 })
 
+test('a deferrable primary key is the key only where the call says so', async (t) => {
+  const { alice, lines } = await publishedDatabase(t)
+  await alice.run('CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, code text UNIQUE NOT NULL)')
+  await assert.rejects(alice.run("SELECT millrace.publish('t')"), {
+    code: '42P10',
+    detail: 'code: publish-key-deferrable',
+    message: 'two rows of public.t can have one primary key for a while: it is deferrable',
+  })
+  await alice.run(`SELECT millrace.publish('t', 'by-id', key := '{id}'), millrace.publish('t', 'by-code', key := '{code}');
+    INSERT INTO t VALUES (1, 'a')`)
+  assert.deepEqual((await lines()).sort(), ['1={"id":1,"code":"a"}', 'a={"id":1,"code":"a"}'])
+})
+
 test('TRUNCATE by choice', async (t) => {
   const { alice, sent } = await publishedDatabase(t)
   await alice.run(`${table}; INSERT INTO t VALUES (1, 'a', 1); SELECT millrace.publish('t', snapshot := false, truncate := 'skip'),

@@ -48,7 +48,7 @@ describe('a changed key', () => {
   test('of many rows ends as the table does, also where one takes the key of another', async (t) => {
     const { alice, sent } = await publishedDatabase(t)
     await alice.run(`CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c');
-      SELECT millrace.publish('t'); UPDATE t SET id = id + 1; UPDATE t SET id = 5 - id WHERE id IN (2, 3)`)
+      SELECT millrace.publish('t', key := '{id}'); UPDATE t SET id = id + 1; UPDATE t SET id = 5 - id WHERE id IN (2, 3)`)
     const state = new Map<string | null, unknown>()
     for (const { key, value } of await sent()) {
       if (value === null) state.delete(key)

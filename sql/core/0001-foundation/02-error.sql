@@ -191,6 +191,8 @@ BEGIN
       'Its triggers would act as the former owner. End what sends its changes (millrace.unpublish, or drop the trigger), and begin it again as the new owner.'),
     ('code: publish-key-missing', '42P10',
       'Give it a primary key, or name columns: key := ''{...}''. With key := ''{}'' messages have no key, and so no order.'),
+    ('code: publish-key-deferrable', '42P10',
+      'Name a key that is unique at any moment, or say that you mean this one: key := ''{...}''. docs/publishing.md tells what may come of it.'),
     ('code: capture-needs-rows', '0A000',
       'Leave capture out, or say row: docs/publishing.md explains which tables need it.'),
     ('code: publication-missing', '42704',

@@ -292,6 +292,11 @@ BEGIN
   p.key_columns := coalesce(key, millrace.primary_key(relation::oid));
   IF key IS NULL AND p.key_columns = '{}' THEN
     PERFORM millrace.refuse('publish-key-missing', format('%s has no primary key', target.shown));
+  ELSIF key IS NULL AND EXISTS (
+    SELECT FROM pg_index AS i WHERE i.indrelid = publish.relation AND i.indisprimary AND NOT i.indimmediate)
+  THEN
+    PERFORM millrace.refuse('publish-key-deferrable',
+      format('two rows of %s can have one primary key for a while: it is deferrable', target.shown));
   END IF;
   PERFORM millrace.check_columns(relation, p.key_columns);
   PERFORM millrace.check_columns(relation, sent_columns);
