@@ -44,6 +44,7 @@ DECLARE
     'FUNCTION pg2kafka.record_change(text, oid, text, text, json, json)',
     'FUNCTION pg2kafka.record_truncate(oid, text, text)',
     'FUNCTION pg2kafka.give(text, regrole)',
+    'FUNCTION pg2kafka.is_made(text, regrole)',
     'FUNCTION pg2kafka.writer(regrole)',
     'FUNCTION pg2kafka.snapshot_writer(regrole)',
     'FUNCTION pg2kafka.snapshot_message(oid)',
@@ -233,6 +234,21 @@ END
 $$;
 COMMENT ON FUNCTION pg2kafka.give(text, regrole) IS 'Makes a function a role''s. For the role that owns the schema.';
 
+-- Whether the function is there and the role's. Where it is not, it can be made, or an error says why not.
+CREATE OR REPLACE FUNCTION pg2kafka.is_made(name text, role regrole) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_proc AS p WHERE p.oid = to_regprocedure(name) AND p.proowner = role::oid) THEN
+    RETURN true;
+  ELSIF NOT millrace.can_act_as((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user), role::oid) THEN
+    PERFORM millrace.refuse('role-not-served', format('role %I cannot act as role %s', current_user, role));
+  END IF;
+  RETURN false;
+END
+$$;
+
 -- A trigger runs as whoever writes to the table, who may have no right to any of this. So its function is the table owner's
 -- and runs as that role; nobody else may make a trigger with it.
 CREATE OR REPLACE FUNCTION pg2kafka.writer(role regrole) RETURNS text
@@ -241,12 +257,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   name constant text := format('pg2kafka.%I()', 'events of ' || role::oid);
-  made constant boolean := to_regprocedure(name) IS NOT NULL;
 BEGIN
-  IF made AND (SELECT p.proowner = role::oid FROM pg_proc AS p WHERE p.oid = to_regprocedure(name)) THEN
+  IF pg2kafka.is_made(name, role) THEN
     RETURN name;
-  ELSIF NOT millrace.can_act_as((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user), role::oid) THEN
-    PERFORM millrace.refuse('role-not-served', format('role %I cannot act as role %s', current_user, role));
   END IF;
   EXECUTE format($sql$
     CREATE OR REPLACE FUNCTION %s RETURNS trigger
@@ -333,12 +346,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   name constant text := format('pg2kafka.%I(oid, bigint, bigint, tid[])', 'snapshots of ' || role::oid);
-  made constant boolean := to_regprocedure(name) IS NOT NULL;
 BEGIN
-  IF made AND (SELECT p.proowner = role::oid FROM pg_proc AS p WHERE p.oid = to_regprocedure(name)) THEN
+  IF pg2kafka.is_made(name, role) THEN
     RETURN name;
-  ELSIF NOT millrace.can_act_as((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user), role::oid) THEN
-    PERFORM millrace.refuse('role-not-served', format('role %I cannot act as role %s', current_user, role));
   END IF;
   EXECUTE format($sql$
     CREATE OR REPLACE FUNCTION pg2kafka.%I(relation oid, first_block bigint, end_block bigint, again tid[])
@@ -497,5 +507,6 @@ GRANT EXECUTE ON FUNCTION pg2kafka.namespace(), pg2kafka.topic(text), pg2kafka.t
   pg2kafka.send(oid, text, text, text, json), pg2kafka.record_change(text, oid, text, text, json, json),
   pg2kafka.record_truncate(oid, text, text), pg2kafka.writer(regrole), pg2kafka.snapshot_writer(regrole),
   pg2kafka.snapshot_message(oid), pg2kafka.arguments(oid), pg2kafka.setup(regclass, text) TO PUBLIC;
-REVOKE ALL ON FUNCTION pg2kafka.remove(), pg2kafka.set_namespace(text), pg2kafka.give(text, regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg2kafka.remove(), pg2kafka.set_namespace(text), pg2kafka.give(text, regrole),
+  pg2kafka.is_made(text, regrole) FROM PUBLIC;
 GRANT SELECT ON pg2kafka.outbound_event_queue TO PUBLIC;
