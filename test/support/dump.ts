@@ -1,4 +1,5 @@
-// What pg_dump and pg_restore do with the rows: the programs are not in the package with the server.
+// What pg_dump and pg_restore do with the rows. The programs are not in the package with the server, and those of the machine
+// seldom know its version; what is tested with this is to be tested everywhere. `pg-dump.ts` has the real ones, where there are any.
 import type { Database } from './database.ts'
 
 /** Of schema millrace, which is installed in both, and of these tables. */
