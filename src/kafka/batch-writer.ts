@@ -1,5 +1,5 @@
 // A record batch is written as its records come: each is encoded once, into the batch's own memory, and nothing of a
-// message is kept beside its bytes but where it begins and whose it is. The header is filled in when the batch is sent.
+// message is kept beside its bytes but whose it is. The header is filled in when the batch is sent.
 //
 // Format: https://kafka.apache.org/documentation/#recordbatch
 
@@ -38,26 +38,25 @@ const transactionalBit = 1 << 4
 const recordOverhead = 40
 const headerOverhead = 10
 
+/** Bytes of a ticket. They are at the end of the batch's memory, the first one last. */
+const ticketSize = 8
+
 export class BatchWriter {
   #bytes: Buffer
   #at = headerSize
+  #count = 0
   #baseTimestamp = 0
   #maxTimestamp = 0
-  /** What the caller knows each record by. */
-  readonly tickets: number[] = []
-  /** Where each record begins. */
-  readonly #starts: number[] = []
-
   readonly #shelf: BufferShelf | null
 
-  /** @param size bytes to begin with; it grows  @param shelf memory for when it does */
+  /** @param size bytes to begin with; it grows  @param shelf where its memory comes from */
   constructor(size: number, shelf: BufferShelf | null = null) {
-    this.#bytes = Buffer.allocUnsafe(headerSize + size)
     this.#shelf = shelf
+    this.#bytes = shelf ? shelf.take(headerSize + size) : Buffer.allocUnsafe(headerSize + size)
   }
 
   get count(): number {
-    return this.tickets.length
+    return this.#count
   }
 
   /** Bytes, before compression. */
@@ -65,11 +64,17 @@ export class BatchWriter {
     return this.#at
   }
 
+  /** Bytes that it holds, used or not. */
+  get memory(): number {
+    return this.#bytes.length
+  }
+
+  /** @param ticket what the caller knows it by, a whole number */
   append(record: OutgoingRecord, ticket: number): void {
     const { key, value, headers, timestamp } = record
     const most = (key?.length ?? 0) + (value?.length ?? 0) + sizeOf(headers) + recordOverhead
     this.#reserve(most)
-    if (this.count === 0) {
+    if (this.#count === 0) {
       this.#baseTimestamp = timestamp
       this.#maxTimestamp = timestamp
     } else if (timestamp > this.#maxTimestamp) this.#maxTimestamp = timestamp
@@ -78,7 +83,7 @@ export class BatchWriter {
     this.#at = start + longestVarint
     this.#bytes[this.#at++] = 0
     this.#varint(timestamp - this.#baseTimestamp)
-    this.#varint(this.count)
+    this.#varint(this.#count)
     this.#field(key)
     this.#field(value)
     this.#varint(headers.length / 2)
@@ -89,14 +94,22 @@ export class BatchWriter {
     this.#varint(length)
     if (this.#at < start + longestVarint) this.#bytes.copyWithin(this.#at, start + longestVarint, end)
     this.#at += length
-    this.#starts.push(start)
-    this.tickets.push(ticket)
+    this.#count++
+    this.#bytes.writeDoubleLE(ticket, this.#bytes.length - this.#count * ticketSize)
   }
 
-  /** @param index of a record  @returns what was appended; its bytes are the batch's own */
-  record(index: number): OutgoingRecord {
-    const reader = new RecordReader(this.#bytes, this.#starts[index] as number)
-    return reader.read(this.#baseTimestamp)
+  ticket(index: number): number {
+    return this.#bytes.readDoubleLE(this.#bytes.length - (index + 1) * ticketSize)
+  }
+
+  get tickets(): number[] {
+    return Array.from({ length: this.#count }, (_, i) => this.ticket(i))
+  }
+
+  /** What was appended, in order, with the tickets; its bytes are the batch's own. */
+  *entries(): Generator<[OutgoingRecord, number]> {
+    const reader = new RecordReader(this.#bytes, headerSize, this.#baseTimestamp)
+    for (let i = 0; i < this.#count; i++) yield [reader.read(), this.ticket(i)]
   }
 
   /** The batch as it is sent. It may be asked for again, by another sender or by the same. */
@@ -112,27 +125,27 @@ export class BatchWriter {
     bytes[16] = 2
     const attributes = compressions.indexOf(compression) | (sender.transactional ? transactionalBit : 0)
     bytes.writeInt16BE(attributes, 21)
-    bytes.writeInt32BE(this.count - 1, 23)
+    bytes.writeInt32BE(this.#count - 1, 23)
     bytes.writeBigInt64BE(BigInt(this.#baseTimestamp), 27)
     bytes.writeBigInt64BE(BigInt(this.#maxTimestamp), 35)
     bytes.writeBigInt64BE(sender.producerId, 43)
     bytes.writeInt16BE(sender.epoch, 51)
     bytes.writeInt32BE(sender.sequence, 53)
-    bytes.writeInt32BE(this.count, 57)
+    bytes.writeInt32BE(this.#count, 57)
     bytes.writeUInt32BE(crc32c(bytes.subarray(crcCoversFrom)), crcAt)
     return bytes
   }
 
   #reserve(more: number): void {
-    const needed = this.#at + more
-    if (needed <= this.#bytes.length) return
-    const larger =
-      this.#shelf && needed <= this.#shelf.size
-        ? this.#shelf.take()
-        : Buffer.allocUnsafe(Math.max(needed, 2 * this.#bytes.length))
-    this.#bytes.copy(larger, 0, 0, this.#at)
-    this.#shelf?.give(this.#bytes)
+    const tickets = this.#count * ticketSize
+    const needed = this.#at + more + tickets + ticketSize
+    const old = this.#bytes
+    if (needed <= old.length) return
+    const larger = this.#shelf?.take(needed) ?? Buffer.allocUnsafe(Math.max(needed, 2 * old.length))
+    old.copy(larger, 0, 0, this.#at)
+    old.copy(larger, larger.length - tickets, old.length - tickets)
     this.#bytes = larger
+    this.#shelf?.give(old)
   }
 
   /** Its memory is used for others from here on. */
@@ -188,15 +201,18 @@ class RecordReader {
   readonly #bytes: Buffer
   #at: number
 
-  constructor(bytes: Buffer, at: number) {
+  readonly #baseTimestamp: number
+
+  constructor(bytes: Buffer, at: number, baseTimestamp: number) {
     this.#bytes = bytes
     this.#at = at
+    this.#baseTimestamp = baseTimestamp
   }
 
-  read(baseTimestamp: number): OutgoingRecord {
+  read(): OutgoingRecord {
     this.#varint()
     this.#at++
-    const timestamp = baseTimestamp + this.#varint()
+    const timestamp = this.#baseTimestamp + this.#varint()
     this.#varint()
     const key = this.#field()
     const value = this.#field()

@@ -18,7 +18,7 @@ export interface Pending {
 const sequences = 2 ** 31
 
 /** Bytes that a batch begins with; it grows. */
-const firstSize = 4 * 1024
+const firstSize = 3 * 1024
 
 export class PartitionQueue {
   readonly topic: string
@@ -56,23 +56,23 @@ export class PartitionQueue {
     return this.#open === null && this.#closed.length === 0 && this.underWay === null
   }
 
-  /** @param now performance.now()  @returns bytes that it took, and whether its batch is full now */
+  /** @param now performance.now()  @returns bytes of memory that it took, and whether its batch is full now */
   append(
     record: OutgoingRecord,
     ticket: number,
     batchSize: number,
     now: number,
   ): { bytes: number; full: boolean } {
+    const before = this.#open?.memory ?? 0
     if (this.#open === null) {
       this.#open = new BatchWriter(firstSize, this.#shelf)
       this.#openSince = now
     }
-    const before = this.#open.count === 0 ? 0 : this.#open.size
     this.#open.append(record, ticket)
-    const { size } = this.#open
+    const { size, memory } = this.#open
     const full = size >= batchSize
     if (full) this.#close()
-    return { bytes: size - before, full }
+    return { bytes: memory - before, full }
   }
 
   /** performance.now() from which on something may be sent; null: there is nothing. */
@@ -156,21 +156,19 @@ export class PartitionQueue {
 
   /**
    * It was refused. Two halves take its place, or, of a single record, nothing.
-   * @returns bytes that are there less than before
+   * @returns bytes of memory that it holds less than before
    */
   split(): number {
     const batch = this.#free()
-    if (batch.count < 2) return batch.size
-    const middle = batch.count >> 1
-    const first = part(batch, 0, middle)
-    const second = part(batch, middle, batch.count)
+    if (batch.count < 2) return batch.memory
+    const [first, second] = halves(batch)
     this.#closed.unshift(unsent(first), unsent(second))
-    return batch.size - first.size - second.size
+    return batch.memory - first.memory - second.memory
   }
 
   /**
    * Takes out what may not be sent now. What was sent before and may have been written stays as it is.
-   * @returns the bytes and tickets of what was taken out
+   * @returns bytes of memory that it holds less than before, and the tickets of what was taken out
    */
   sift(mustWait: (record: OutgoingRecord, ticket: number) => boolean): { bytes: number; tickets: number[] } {
     const tickets: number[] = []
@@ -179,10 +177,10 @@ export class PartitionQueue {
     const kept: Pending[] = []
     if (this.#open) this.#close()
     for (const pending of this.#closed) {
-      before += pending.batch.size
+      before += pending.batch.memory
       const batch = pending.sender ? pending.batch : sifted(pending.batch, mustWait, tickets)
       if (batch) kept.push(batch === pending.batch ? pending : unsent(batch))
-      after += batch?.size ?? 0
+      after += batch?.memory ?? 0
     }
     this.#closed = kept
     return { bytes: before - after, tickets }
@@ -220,10 +218,12 @@ function unsent(batch: BatchWriter): Pending {
   return { batch, sender: null, uncertain: false }
 }
 
-function part(batch: BatchWriter, from: number, to: number): BatchWriter {
-  const copy = new BatchWriter(firstSize)
-  for (let i = from; i < to; i++) copy.append(batch.record(i), batch.tickets[i] as number)
-  return copy
+function halves(batch: BatchWriter): [BatchWriter, BatchWriter] {
+  const [first, second] = [new BatchWriter(firstSize), new BatchWriter(firstSize)]
+  const middle = batch.count >> 1
+  let i = 0
+  for (const [record, ticket] of batch.entries()) (i++ < middle ? first : second).append(record, ticket)
+  return [first, second]
 }
 
 /** @returns null when nothing is left */
@@ -232,12 +232,13 @@ function sifted(
   mustWait: (record: OutgoingRecord, ticket: number) => boolean,
   tickets: number[],
 ): BatchWriter | null {
-  const waits = batch.tickets.map((ticket, i) => mustWait(batch.record(i), ticket))
+  const waits = Array.from(batch.entries(), ([record, ticket]) => mustWait(record, ticket))
   if (!waits.includes(true)) return batch
   const copy = new BatchWriter(firstSize)
-  for (const [i, ticket] of batch.tickets.entries()) {
-    if (waits[i]) tickets.push(ticket)
-    else copy.append(batch.record(i), ticket)
+  let i = 0
+  for (const [record, ticket] of batch.entries()) {
+    if (waits[i++]) tickets.push(ticket)
+    else copy.append(record, ticket)
   }
   return copy.count > 0 ? copy : null
 }

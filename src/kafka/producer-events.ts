@@ -10,7 +10,7 @@ export interface ProducerSettings {
   linger: number
   /** Bytes, before compression; a record that is larger is a batch of its own. */
   batchSize: number
-  /** Bytes that may wait or be under way, over all partitions. */
+  /** Bytes of memory for what waits or is under way, over all partitions. */
   buffer: number
   /** Milliseconds. */
   retry: { min: number; max: number }

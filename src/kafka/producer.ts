@@ -18,6 +18,9 @@ import type { Transactions } from './transactions.ts'
 /** Bytes by which the last record of a batch may exceed its size without another piece of memory. */
 const slack = 16 * 1024
 
+/** What a full batch of small records holds beside them, as a part of its size. */
+const ticketShare = 1 / 8
+
 export class Producer {
   readonly #access: ClusterAccess
   readonly #settings: ProducerSettings
@@ -37,7 +40,8 @@ export class Producer {
     transactions: Transactions | null = null,
   ) {
     const brokers = new Brokers(access)
-    const shelf = new BufferShelf(settings.batchSize + slack, settings.buffer)
+    const fullBatch = Math.ceil(settings.batchSize * (1 + ticketShare)) + slack
+    const shelf = new BufferShelf(fullBatch, settings.buffer / 2)
     const topics = new TargetTopics(access, brokers, shelf, (queue) => this.#move(queue))
     const backlog = new Backlog(settings.buffer)
     const lookUp = (topic: string) => this.#lookUp(topic)
@@ -126,9 +130,9 @@ export class Producer {
   /** The partition is not there any more: what it holds goes where it would go now. */
   #move(queue: PartitionQueue): void {
     for (const batch of this.#settlement.abandon(queue)) {
-      for (const [i, ticket] of batch.tickets.entries()) {
+      for (const [record, ticket] of batch.entries()) {
         const chosen = this.#events.choseItsPartition(ticket) ? queue.partition : null
-        this.append(queue.topic, chosen, batch.record(i), ticket)
+        this.append(queue.topic, chosen, record, ticket)
       }
     }
     // what asked for this very partition has no place now, and it may have been all that there was

@@ -6,7 +6,7 @@
 import { MillraceError } from '../errors.ts'
 import { type ClusterAccess, kafkaError } from './access.ts'
 import type { Backlog } from './backlog.ts'
-import type { BatchWriter, OutgoingRecord } from './batch-writer.ts'
+import type { BatchWriter } from './batch-writer.ts'
 import { RefusedTopics } from './coordinator.ts'
 import type { PartitionQueue, Pending } from './partition-queue.ts'
 import type { ProduceOutcome } from './produce.ts'
@@ -60,7 +60,7 @@ export class Settlement {
     switch (verdict) {
       case 'written':
         queue.done()
-        backlog.leave(queue, batch.size)
+        backlog.leave(queue, batch.memory)
         this.#fails(queue, false)
         if (this.#failing.size === 0) events.trouble(null)
         events.acknowledged(batch.tickets, batch.size)
@@ -69,9 +69,7 @@ export class Settlement {
       case 'message':
         this.#fails(queue, false)
         backlog.leave(queue, queue.split())
-        if (batch.count === 1) {
-          this.#refuse(queue, batch.record(0), batch.tickets[0] as number, produceReason(errorCode, message))
-        }
+        if (batch.count === 1) this.#refuse(queue, batch, produceReason(errorCode, message))
         return
       case 'topic':
         queue.takeBack()
@@ -159,7 +157,7 @@ export class Settlement {
       return []
     }
     const batches = queue.abandon()
-    for (const { size } of batches) this.#parts.backlog.leave(queue, size)
+    for (const { memory } of batches) this.#parts.backlog.leave(queue, memory)
     return batches
   }
 
@@ -193,9 +191,11 @@ export class Settlement {
     else if (this.#failing.delete(queue) && this.#failing.size === 0) this.#parts.events.trouble(null)
   }
 
-  #refuse(queue: PartitionQueue, record: OutgoingRecord, ticket: number, reason: string): void {
+  /** @param batch of a single message */
+  #refuse(queue: PartitionQueue, batch: BatchWriter, reason: string): void {
     const facts = { topic: queue.topic, partition: queue.partition, reason }
-    this.#parts.events.refused(queue, record, ticket, new MillraceError('message-refused', facts))
+    const error = new MillraceError('message-refused', facts)
+    for (const [record, ticket] of batch.entries()) this.#parts.events.refused(queue, record, ticket, error)
     this.#sift(queue)
   }
 

@@ -3,6 +3,7 @@
 
 import type { OutgoingRecord } from '../kafka/batch-writer.ts'
 import { byteaItems, copyHeader, timestampOf } from '../postgres/binary.ts'
+import { idHeader, MessageId } from './message-id.ts'
 
 /** Bytes that no broker takes in one request: it would close the connection without a word (socket.request.max.bytes). */
 const largestMessage = 95 * 1024 * 1024
@@ -38,11 +39,10 @@ export interface OutboxRow extends OutgoingRecord {
   tooLarge: boolean
 }
 
-/** The header in which every message carries whose it is; the same when it is sent again. */
-const idHeader = Buffer.from('millrace-id')
-
 export class RowReader {
-  readonly #prefix: string
+  readonly #id: MessageId
+  /** Of a message that brings none. */
+  readonly #headers: Buffer[]
   #bytes: Buffer = Buffer.alloc(0)
   #at = 0
   #lastTopic = ''
@@ -50,10 +50,11 @@ export class RowReader {
 
   /** @param installation the id of the installation whose outbox it is */
   constructor(installation: string) {
-    this.#prefix = `${installation}:`
+    this.#id = new MessageId(installation)
+    this.#headers = [idHeader, idHeader]
   }
 
-  /** @returns null for the end */
+  /** @returns null for the end; what it refers to is valid until the next one is read */
   read(bytes: Buffer): OutboxRow | null {
     this.#bytes = bytes
     // a row begins with the number of its fields, whose first byte is 0
@@ -64,44 +65,62 @@ export class RowReader {
     const xidAt = start + 6
     const idAt = start + 18
     this.#at = start + 26
-    const partition = this.#field()?.readInt32BE() ?? null
-    const topic = this.#topic(this.#field() as Buffer)
+    const partition = this.#partition()
+    const topic = this.#topic()
     const key = this.#field()
     const value = this.#field()
-    const headers = headersOf(this.#field())
-    headers.push(idHeader, Buffer.from(this.#prefix + idText(bytes, idAt), 'latin1'))
-    const timestamp = timestampOf(this.#field() as Buffer)
-    const tooLarge = this.#field() !== null
+    const headers = this.#headersWith(this.#id.of(bytes, idAt))
+    const timestamp = this.#timestamp()
+    const tooLarge = this.#length() >= 0
     return { topic, partition, key, value, headers, timestamp, bytes, xidAt, idAt, tooLarge }
   }
 
-  #field(): Buffer | null {
-    const length = this.#bytes.readInt32BE(this.#at)
+  /** Of the field; negative: NULL. */
+  #length(): number {
     this.#at += 4
+    return this.#bytes.readInt32BE(this.#at - 4)
+  }
+
+  #field(): Buffer | null {
+    const length = this.#length()
     if (length < 0) return null
     this.#at += length
     return this.#bytes.subarray(this.#at - length, this.#at)
   }
 
+  #partition(): number | null {
+    if (this.#length() < 0) return null
+    this.#at += 4
+    return this.#bytes.readInt32BE(this.#at - 4)
+  }
+
+  #timestamp(): number {
+    this.#at += 4 + 8
+    return timestampOf(this.#bytes, this.#at - 8)
+  }
+
   /** Neighbours mostly have the same one. */
-  #topic(bytes: Buffer): string {
-    if (!bytes.equals(this.#lastTopicBytes)) {
-      this.#lastTopicBytes = Buffer.from(bytes)
-      this.#lastTopic = bytes.toString()
+  #topic(): string {
+    const length = this.#length()
+    const start = this.#at
+    this.#at += length
+    const last = this.#lastTopicBytes
+    if (length !== last.length || last.compare(this.#bytes, start, this.#at) !== 0) {
+      this.#lastTopicBytes = Buffer.from(this.#bytes.subarray(start, this.#at))
+      this.#lastTopic = this.#lastTopicBytes.toString()
     }
     return this.#lastTopic
   }
-}
 
-/** Of up to 53 bits a number prints faster. */
-function idText(bytes: Buffer, at: number): string {
-  const high = bytes.readUInt32BE(at)
-  if (high > 0x1fffff) return String(bytes.readBigInt64BE(at))
-  return String(high * 2 ** 32 + bytes.readUInt32BE(at + 4))
+  #headersWith(id: Buffer): (Buffer | null)[] {
+    const bytes = this.#field()
+    if (bytes) return [...headersOf(bytes), idHeader, id]
+    this.#headers[1] = id
+    return this.#headers
+  }
 }
 
 /** Of a header the value may be null, the name may not. */
-function headersOf(bytes: Buffer | null): (Buffer | null)[] {
-  if (!bytes) return []
+function headersOf(bytes: Buffer): (Buffer | null)[] {
   return byteaItems(bytes).map((item, i) => (item === null && i % 2 === 0 ? Buffer.alloc(0) : item))
 }

@@ -24,9 +24,9 @@ export function timestamptz(timestamp: number): bigint | null {
   return BigInt(timestamp - epoch) * 1000n
 }
 
-/** @param bytes of a timestamptz  @returns ms since 1970 */
-export function timestampOf(bytes: Buffer): number {
-  return Math.floor((bytes.readInt32BE(0) * 2 ** 32 + bytes.readUInt32BE(4)) / 1000) + epoch
+/** @param at where in `bytes` a timestamptz is  @returns ms since 1970 */
+export function timestampOf(bytes: Buffer, at = 0): number {
+  return Math.floor((bytes.readInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)) / 1000) + epoch
 }
 
 /** A bytea[] of one dimension. */
