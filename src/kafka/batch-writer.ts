@@ -152,6 +152,12 @@ export class BatchWriter {
   release(): void {
     this.#shelf?.give(this.#bytes)
     this.#bytes = Buffer.alloc(0)
+    this.#count = 0
+  }
+
+  /** It may be on its way just now, and nobody asks any more when its memory can be used again. */
+  abandon(): void {
+    this.#shelf?.forget(this.#bytes)
   }
 
   #field(bytes: Uint8Array | null): void {

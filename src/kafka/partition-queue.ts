@@ -181,6 +181,7 @@ export class PartitionQueue {
       const batch = pending.sender ? pending.batch : sifted(pending.batch, mustWait, tickets)
       if (batch) kept.push(batch === pending.batch ? pending : unsent(batch))
       after += batch?.memory ?? 0
+      if (batch !== pending.batch) pending.batch.release()
     }
     this.#closed = kept
     return { bytes: before - after, tickets }

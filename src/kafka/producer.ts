@@ -41,7 +41,7 @@ export class Producer {
   ) {
     const brokers = new Brokers(access)
     const fullBatch = Math.ceil(settings.batchSize * (1 + ticketShare)) + slack
-    const shelf = new BufferShelf(fullBatch, settings.buffer / 2)
+    const shelf = new BufferShelf(fullBatch, settings.buffer)
     const topics = new TargetTopics(access, brokers, shelf, (queue) => this.#move(queue))
     const backlog = new Backlog(settings.buffer)
     const lookUp = (topic: string) => this.#lookUp(topic)
@@ -134,6 +134,7 @@ export class Producer {
         const chosen = this.#events.choseItsPartition(ticket) ? queue.partition : null
         this.append(queue.topic, chosen, record, ticket)
       }
+      batch.abandon()
     }
     // what asked for this very partition has no place now, and it may have been all that there was
     this.#backlog.wake()

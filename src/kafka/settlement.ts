@@ -70,6 +70,7 @@ export class Settlement {
         this.#fails(queue, false)
         backlog.leave(queue, queue.split())
         if (batch.count === 1) this.#refuse(queue, batch, produceReason(errorCode, message))
+        batch.release()
         return
       case 'topic':
         queue.takeBack()
