@@ -21,6 +21,9 @@ const slack = 16 * 1024
 /** What a full batch of small records holds beside them, as a part of its size. */
 const ticketShare = 1 / 8
 
+/** So that small pieces are kept for later, too, while as much as may be is in use. */
+const spare = 1.25
+
 export class Producer {
   readonly #access: ClusterAccess
   readonly #settings: ProducerSettings
@@ -41,7 +44,7 @@ export class Producer {
   ) {
     const brokers = new Brokers(access)
     const fullBatch = Math.ceil(settings.batchSize * (1 + ticketShare)) + slack
-    const shelf = new BufferShelf(fullBatch, settings.buffer)
+    const shelf = new BufferShelf(fullBatch, settings.buffer * spare)
     const topics = new TargetTopics(access, brokers, shelf, (queue) => this.#move(queue))
     const backlog = new Backlog(settings.buffer)
     const lookUp = (topic: string) => this.#lookUp(topic)
