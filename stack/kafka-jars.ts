@@ -13,13 +13,31 @@ import { StackProblem } from './problem.ts'
 const pom = fileURLToPath(new URL('pom.xml', import.meta.url))
 const otherwise = 'or pass --brokers HOST:PORT to use a Kafka that runs already'
 
+interface Java {
+  folder: string
+  /** All that it says of itself. */
+  version: string
+}
+
+let java: Java | undefined
+
 /** The folder of the JDK's programs ('' when they are found by PATH); throws when there is no Java 17 or later. */
 export function javaFolder(): string {
+  java ??= findJava()
+  return java.folder
+}
+
+export function javaVersion(): string {
+  java ??= findJava()
+  return java.version
+}
+
+function findJava(): Java {
   const folders = process.env.JAVA_HOME ? [join(process.env.JAVA_HOME, 'bin'), ''] : ['']
   for (const folder of folders) {
     const { status, stderr } = spawnSync(join(folder, 'java'), ['-version'], { encoding: 'utf8' })
     const version = /version "(?:1\.)?(\d+)/.exec(stderr ?? '')?.[1]
-    if (status === 0 && Number(version) >= 17) return folder
+    if (status === 0 && Number(version) >= 17) return { folder, version: stderr }
   }
   throw new StackProblem(
     `Kafka needs Java 17 or later: install it (Debian: apt-get install openjdk-17-jdk-headless, macOS: brew install openjdk), ${otherwise}`,

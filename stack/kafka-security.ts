@@ -97,7 +97,17 @@ function makeCertificates(folder: string, javaFolder: string): Certificates {
   const request = join(folder, 'broker.csr')
   const certificate = join(folder, 'broker.pem')
   const keytool = (store: string, ...args: string[]): void => {
-    const common = ['-keystore', store, '-storetype', 'PKCS12', '-storepass', keyStorePassword, '-noprompt']
+    const small = ['-J-XX:TieredStopAtLevel=1', '-J-XX:+UseSerialGC']
+    const common = [
+      ...small,
+      '-keystore',
+      store,
+      '-storetype',
+      'PKCS12',
+      '-storepass',
+      keyStorePassword,
+      '-noprompt',
+    ]
     const run = spawnSync(join(javaFolder, 'keytool'), [...args, ...common], { encoding: 'utf8' })
     if (run.status !== 0) throw new Error(`keytool ${args[0]} failed: ${run.error?.message ?? run.stdout}`)
   }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Admin } from '../src/kafka/library.ts'
+import { archiveOptions, makeArchive } from './class-archive.ts'
 import { removeFolder, temporaryFolder } from './folder.ts'
 import { javaFolder, kafkaClassPath } from './kafka-jars.ts'
 import { brokerProperties, type Seat } from './kafka-properties.ts'
@@ -68,6 +69,12 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
     const controllerPort = await freePort()
     await server.configure({ id: 1, port, controllerPort, voters: [{ id: 1, port: controllerPort }] })
     server.format()
+    if (options.brief) {
+      await makeArchive(classPath, async (archiving) => {
+        await server.startWith(archiving)
+        await server.stop()
+      })
+    }
     await server.start()
     return server
   } catch (error) {
@@ -136,7 +143,8 @@ export class Server implements KafkaServer {
     const format = spawnSync(
       this.#java,
       [
-        ...['-XX:TieredStopAtLevel=1', '-cp', this.#classPath, 'kafka.tools.StorageTool', 'format'],
+        ...['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', ...archiveOptions(this.#classPath)],
+        ...['-cp', this.#classPath, 'kafka.tools.StorageTool', 'format'],
         ...['--config', this.#propertiesFile, '--cluster-id', randomId()],
         ...this.#security.formatArguments,
       ],
@@ -148,11 +156,16 @@ export class Server implements KafkaServer {
 
   async start(): Promise<void> {
     if (this.#process?.running) return
+    await this.startWith(archiveOptions(this.#classPath))
+  }
+
+  /** @param options of the JVM, beside its own */
+  async startWith(options: string[]): Promise<void> {
     this.#process = await ServerProcess.start({
       name: 'Kafka',
       file: this.#java,
       args: [
-        ...['-Xms64m', `-Xmx${this.#options.heap ?? 512}m`],
+        ...['-Xms64m', `-Xmx${this.#options.heap ?? 512}m`, ...options],
         ...(this.#options.brief ? ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'] : ['-XX:+UseG1GC']),
         ...['-Djava.awt.headless=true', `-Djava.io.tmpdir=${this.folder}`],
         ...['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true'],

@@ -28,9 +28,10 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const shutdown = shutdownBySignal()
 
 const servers = {
-  // Nothing here has to survive the machine; tests about durability start a server of their own.
+  // Nothing here has to survive the machine; tests about durability start a server of their own. Neither lives long
+  // enough to get back what Java's second compiler takes (`brief`).
   postgres: { settings: { fsync: 'off', max_connections: '300' } },
-  kafka: { security: securityVariants, say: console.log },
+  kafka: { security: securityVariants, brief: true, say: console.log },
 }
 
 main().then(
@@ -45,13 +46,15 @@ async function main(): Promise<Counts> {
   process.chdir(root)
   const asked = programArguments()
   const files = asked.length > 0 ? asked.flatMap(testFiles) : testFiles('test')
-  // Somebody who works on one file wants its result now.
-  const failedChecks = asked.length > 0 ? 0 : await runChecks()
   // A test file, and each daemon that it starts, is a process that would translate all of the sources again.
   process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules', '.cache', 'compiled')
-  const stack = files.some((file) => needsServers(file))
-    ? await shutdown.unlessRequested(startStack(servers))
-    : undefined
+  const [failedChecks, stack] = await shutdown.unlessRequested(
+    Promise.all([
+      // Somebody who works on one file wants its result now.
+      asked.length > 0 ? 0 : runChecks(),
+      files.some((file) => needsServers(file)) ? startStack(servers) : undefined,
+    ]),
+  )
   try {
     if (stack) process.env[sharedServersVariable] = JSON.stringify(await share(stack))
     const tests = await runTests(files)

@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { archiveOptions } from '../../stack/class-archive.ts'
 import { guardGone, guardProcess } from '../../stack/guard.ts'
 import { javaFolder, kafkaClassPath } from '../../stack/kafka-jars.ts'
 import { afterwards, type Cleanup } from './cleanup.ts'
@@ -48,10 +49,11 @@ async function compiled(): Promise<string> {
 }
 
 async function run(t: Cleanup, args: string[]): Promise<JavaClient> {
+  const jars = await kafkaClassPath()
   const child = spawn(join(javaFolder(), 'java'), [
-    ...['-Xmx128m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'],
+    ...['-Xmx128m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', ...archiveOptions(jars)],
     '-Dorg.slf4j.simpleLogger.defaultLogLevel=error',
-    ...['-cp', `${await kafkaClassPath()}:${await compiled()}`, 'JavaClient', ...args],
+    ...['-cp', `${jars}:${await compiled()}`, 'JavaClient', ...args],
   ])
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (output += text))
