@@ -8,7 +8,7 @@ import { ownedDatabase } from '../support/owned-database.ts'
 import { postgresFor } from '../support/servers.ts'
 
 test('a database is recorded when it is installed', async (t) => {
-  const { as, roles, database } = await ownedDatabase(t)
+  const { as, roles, database } = await ownedDatabase(t, { installed: 'here' })
   const owner = await as(roles.owner)
   const { rows } = await owner.run(
     'SELECT i.system_identifier, i.timeline, i.database, i.database_oid FROM millrace.installation AS i',
@@ -41,7 +41,7 @@ test('every role may know whether it is the one that was recorded; the owner alo
 })
 
 test('a clone stops its consumers unless they are to keep running, and gets an id each time', async (t) => {
-  const { as, roles } = await ownedDatabase(t)
+  const { as, roles } = await ownedDatabase(t, { installed: 'here' })
   const owner = await as(roles.owner)
   await owner.run(`SELECT pipeline_kafka.add_broker('localhost:1'); CREATE TABLE target (n int);
     SELECT pipeline_kafka.consume_begin('topic', 'target')`)

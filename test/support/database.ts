@@ -27,12 +27,14 @@ export interface DatabaseOptions {
   server?: PostgresServer
   /** Without any schema of Millrace. */
   empty?: boolean
+  /** Everything belongs to a role that is no superuser, as ownedDatabase makes it; on the shared server only. */
+  owned?: boolean
 }
 
 export async function databaseFor(t: Cleanup, options: DatabaseOptions = {}): Promise<Database> {
   const name = `test_${randomUUID().replaceAll('-', '').slice(0, 16)}`
   const { url, create } = options.server ? onOwnServer(options.server, name) : onSharedServer(name)
-  await create(options.empty ?? false)
+  await create(options)
   const database = openDatabase(t, url, name)
   if (!options.empty) await giveIdentity(database)
   return database
@@ -40,17 +42,17 @@ export async function databaseFor(t: Cleanup, options: DatabaseOptions = {}): Pr
 
 function onSharedServer(name: string) {
   const { databaseUrl, template } = sharedServers()
-  const create = async (empty: boolean): Promise<void> => {
+  const create = async ({ empty, owned }: DatabaseOptions): Promise<void> => {
     if (!empty && 'problem' in template) throw new Error(`no database to copy: ${template.problem}`)
-    const copied = empty || 'problem' in template ? 'template0' : template.name
-    await administer(databaseUrl, `CREATE DATABASE ${name} TEMPLATE ${copied}`)
+    const installed = 'problem' in template || (owned ? template.owned : template).name
+    await administer(databaseUrl, `CREATE DATABASE ${name} TEMPLATE ${empty ? 'template0' : installed}`)
   }
   return { url: withPath(databaseUrl, name), create }
 }
 
 function onOwnServer(server: PostgresServer, name: string) {
   const url = server.urlOf(name)
-  const create = async (empty: boolean): Promise<void> => {
+  const create = async ({ empty }: DatabaseOptions): Promise<void> => {
     await administer(server.url, `CREATE DATABASE ${name} TEMPLATE template0`)
     if (!empty) await millrace(['install', '--all', '--database', url])
   }

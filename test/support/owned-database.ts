@@ -3,11 +3,10 @@
 
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { installDialect } from '../../src/postgres/dialect.ts'
-import { upgradeSchema } from '../../src/postgres/schema.ts'
-import { dialectNames } from '../../src/postgres/sql-folder.ts'
 import { afterwards, type Cleanup } from './cleanup.ts'
 import { type Database, databaseFor } from './database.ts'
+import { sharedServers } from './servers.ts'
+import { installEverything } from './template.ts'
 
 export interface Outcome {
   rows: Record<string, unknown>[]
@@ -78,10 +77,13 @@ export class RoleSession {
   }
 }
 
-export async function ownedDatabase(
-  t: Cleanup,
-  options: { installed?: boolean; server?: Parameters<typeof databaseFor>[1] } = {},
-): Promise<OwnedDatabase> {
+export interface OwnedOptions {
+  /** Default: copied on the shared server, where installing takes much longer; on another one, here. */
+  installed?: 'copied' | 'here' | false
+  server?: Parameters<typeof databaseFor>[1]
+}
+
+export async function ownedDatabase(t: Cleanup, options: OwnedOptions = {}): Promise<OwnedDatabase> {
   const suffix = randomUUID().slice(0, 8)
   const roles: Roles = {
     owner: `app_${suffix}`,
@@ -93,7 +95,12 @@ export async function ownedDatabase(
   // Registered before the database is, so that the roles go after it.
   let dropRoles = async (): Promise<void> => {}
   afterwards(t, () => dropRoles())
-  const database = await databaseFor(t, { empty: true, ...options.server })
+  const installed = options.installed ?? (options.server ? 'here' : 'copied')
+  const copied = installed === 'copied'
+  const database = await databaseFor(t, {
+    ...(copied ? { owned: true } : { empty: true }),
+    ...options.server,
+  })
   const superuser = new RoleSession(await database.client())
   const names = Object.values(roles).map(pg.escapeIdentifier)
   dropRoles = async () => {
@@ -115,6 +122,7 @@ export async function ownedDatabase(
     GRANT ${roles.alice} TO ${roles.owner};
     ALTER DATABASE ${database.name} OWNER TO ${roles.owner};
     GRANT CREATE ON SCHEMA public TO ${roles.alice}, ${roles.bob};
+    ${copied ? `REASSIGN OWNED BY ${templateOwner()} TO ${roles.owner};` : ''}
     DO $$ BEGIN CREATE ROLE millrace_admin; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
     GRANT millrace_admin TO ${roles.admin};`)
   const as = async (role: string): Promise<RoleSession> => {
@@ -122,11 +130,12 @@ export async function ownedDatabase(
     await client.query(`SET SESSION AUTHORIZATION ${pg.escapeIdentifier(role)}`)
     return new RoleSession(client)
   }
-  if (options.installed ?? true) {
-    const { client } = await as(roles.owner)
-    await client.query('SET search_path = pg_catalog, pg_temp')
-    await upgradeSchema(client)
-    for (const dialect of dialectNames()) await installDialect(client, dialect)
-  }
+  if (installed === 'here') await installEverything((await as(roles.owner)).client)
   return { database, roles, as, superuser }
+}
+
+function templateOwner(): string {
+  const { template } = sharedServers()
+  if ('problem' in template) throw new Error(template.problem)
+  return template.owned.owner
 }

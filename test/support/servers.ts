@@ -4,12 +4,13 @@ import { type KafkaOptions, type KafkaServer, startKafka } from '../../stack/kaf
 import type { SecureListener, SecurityVariant } from '../../stack/kafka-security.ts'
 import { type PostgresOptions, type PostgresServer, startPostgres } from '../../stack/postgres.ts'
 import { afterwards, type Cleanup } from './cleanup.ts'
+import type { Template } from './template.ts'
 
 export interface SharedServers {
   /** Of the database `postgres`, as superuser. */
   databaseUrl: string
-  /** The database in which everything is installed, or why it is not. */
-  template: { name: string } | { problem: string }
+  /** The databases in which everything is installed, or why it is not. */
+  template: Template | { problem: string }
   brokers: string
   /** One listener for each variant of security. */
   secure: Record<SecurityVariant, SecureListener>
