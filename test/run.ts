@@ -11,6 +11,7 @@ import { reportAndExit, StackProblem } from '../stack/problem.ts'
 import { shutdownBySignal } from '../stack/shutdown.ts'
 import { type Stack, startStack } from '../stack/stack.ts'
 import { runChecks } from './support/checks.ts'
+import { memoryFolder } from './support/memory-folder.ts'
 import { type SharedServers, sharedServersVariable } from './support/servers.ts'
 import { installTemplate } from './support/template.ts'
 
@@ -30,7 +31,7 @@ const shutdown = shutdownBySignal()
 const servers = {
   // Nothing here has to survive the machine; tests about durability start a server of their own. Neither lives long
   // enough to get back what Java's second compiler takes (`brief`).
-  postgres: { settings: { fsync: 'off', max_connections: '300' } },
+  postgres: { settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300' } },
   kafka: { security: securityVariants, brief: true, say: console.log },
 }
 
@@ -48,6 +49,8 @@ async function main(): Promise<Counts> {
   const files = asked.length > 0 ? asked.flatMap(testFiles) : testFiles('test')
   // A test file, and each daemon that it starts, is a process that would translate all of the sources again.
   process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules', '.cache', 'compiled')
+  const inMemory = process.env.TMPDIR || modelMs > 0 ? undefined : memoryFolder()
+  if (inMemory) process.env.TMPDIR = inMemory
   const [failedChecks, stack] = await shutdown.unlessRequested(
     Promise.all([
       // Somebody who works on one file wants its result now.

@@ -44,8 +44,9 @@ function onSharedServer(name: string) {
   const { databaseUrl, template } = sharedServers()
   const create = async ({ empty, owned }: DatabaseOptions): Promise<void> => {
     if (!empty && 'problem' in template) throw new Error(`no database to copy: ${template.problem}`)
-    const installed = 'problem' in template || (owned ? template.owned : template).name
-    await administer(databaseUrl, `CREATE DATABASE ${name} TEMPLATE ${empty ? 'template0' : installed}`)
+    const source = empty || 'problem' in template ? 'template0' : (owned ? template.owned : template).name
+    const how = 'problem' in template ? '' : template.strategy
+    await administer(databaseUrl, `CREATE DATABASE ${name} TEMPLATE ${source} ${how}`)
   }
   return { url: withPath(databaseUrl, name), create }
 }

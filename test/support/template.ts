@@ -10,9 +10,11 @@ export interface Template {
   name: string
   /** The one in which everything belongs to `owner`, whom the copy replaces by one of its own. */
   owned: { name: string; owner: string }
+  /** Words of CREATE DATABASE. Files are quickly copied; page by page through the log, a database is not. */
+  strategy: string
 }
 
-const template: Template = {
+const template = {
   name: 'millrace_template',
   owned: { name: 'millrace_owned_template', owner: 'millrace_template_owner' },
 }
@@ -36,7 +38,8 @@ export async function installTemplate(server: PostgresServer): Promise<Template 
     // REASSIGN OWNED in a copy would give away this database, too.
     await client.query(`ALTER DATABASE ${name} OWNER TO CURRENT_USER`)
     await finish(name)
-    return template
+    const { rows } = await client.query("SELECT current_setting('server_version_num')::int / 10000 AS major")
+    return { ...template, strategy: rows[0].major >= 15 ? 'STRATEGY file_copy' : '' }
   } catch (error) {
     return { problem: (error as Error).message }
   } finally {
