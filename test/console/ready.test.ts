@@ -20,10 +20,10 @@ test('PostgreSQL away: alive, not ready, and why; back: ready', async (t) => {
   const unready = await eventually('not ready, with a reason', async () => {
     const { status, text } = await daemon.page('/readyz')
     const answer = JSON.parse(text)
-    return status === 503 && answer.missing[0].code && answer
+    // for a moment it may be the server's farewell (57P01)
+    return status === 503 && answer.missing[0].code === 'database-unreachable' && answer
   })
   assert.equal(unready.missing[0].what, 'postgresql')
-  assert.equal(unready.missing[0].code, 'database-unreachable')
   assert.deepEqual(unready.checks, { postgresql: false, schema: false, reconciling: false })
   assert.equal((await daemon.page('/healthz')).status, 200)
   const found = await daemon.metrics()
