@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import memory from '../../bin/memory.json' with { type: 'json' }
 import { guardGone, guardProcess } from '../../stack/guard.ts'
 import { afterwards, type Cleanup } from './cleanup.ts'
 import { eventually } from './eventually.ts'
@@ -37,13 +38,15 @@ export interface DaemonOptions {
   command?: string
 }
 
+/** With the options that the launcher would start it again for; test/cli/launcher.test.ts leaves that to it. */
 export async function startDaemon(t: Cleanup, options: DaemonOptions): Promise<Daemon> {
   const env: Record<string, string | undefined> = { DATABASE_URL: options.url, ...options.env }
   if (options.config) env.MILLRACE_CONFIG = await configurationFile(t, options.config)
-  const child = spawn(process.execPath, [launcher, options.command ?? 'run', ...(options.args ?? [])], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: environment(env),
-  })
+  const child = spawn(
+    process.execPath,
+    [...memory.nodeOptions, launcher, options.command ?? 'run', ...(options.args ?? [])],
+    { stdio: ['ignore', 'pipe', 'pipe'], env: environment({ ...memory.environment, ...env }) },
+  )
   let output = ''
   let results = ''
   child.stdout.setEncoding('utf8').on('data', (text) => {

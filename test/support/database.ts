@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import type { PostgresServer } from '../../stack/postgres.ts'
 import { afterwards, type Cleanup } from './cleanup.ts'
-import { millrace } from './millrace.ts'
 import { sharedServers } from './servers.ts'
+import { installEverything } from './template.ts'
 
 export interface Database {
   /** As superuser. */
@@ -55,7 +55,7 @@ function onOwnServer(server: PostgresServer, name: string) {
   const url = server.urlOf(name)
   const create = async ({ empty }: DatabaseOptions): Promise<void> => {
     await administer(server.url, `CREATE DATABASE ${name} TEMPLATE template0`)
-    if (!empty) await millrace(['install', '--all', '--database', url])
+    if (!empty) await inSession(url, installEverything)
   }
   return { url, create }
 }
@@ -105,11 +105,15 @@ function openDatabase(t: Cleanup, url: string, name: string, drop = true): Datab
 }
 
 async function administer(url: string, sql: string): Promise<void> {
+  await inSession(url, (client) => client.query(sql))
+}
+
+async function inSession(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
   const client = new pg.Client({ connectionString: url })
   client.on('error', () => {})
   await client.connect()
   try {
-    await client.query(sql)
+    await work(client)
   } finally {
     await client.end()
   }
