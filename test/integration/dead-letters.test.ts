@@ -18,8 +18,7 @@ import { produce, topicFor } from '../support/topic.ts'
 async function setUp(t: Cleanup, partitions = 1) {
   const db = await databaseFor(t)
   await addBroker(db)
-  // some messages here are older than any retention
-  const topic = await topicFor(t, { partitions, config: { 'retention.ms': '-1' } })
+  const topic = await topicFor(t, { partitions })
   return { db, topic }
 }
 

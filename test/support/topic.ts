@@ -37,7 +37,11 @@ export async function topicFor(t: Cleanup, options: TopicOptions = {}): Promise<
           assignments: options.assignments.map((brokers, partition) => ({ partition, brokers })),
         }
       : { partitions: options.partitions ?? 4, replicas: 1 }),
-    configs: Object.entries(options.config ?? {}).map(([key, value]) => ({ name: key, value })),
+    // some messages of tests are older than any retention
+    configs: Object.entries({ 'retention.ms': '-1', ...options.config }).map(([key, value]) => ({
+      name: key,
+      value,
+    })),
   })
   await eventually(`leaders of ${name}`, async () => {
     const metadata = await admin.metadata({ topics: [name], forceUpdate: true })
