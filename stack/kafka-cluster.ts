@@ -1,9 +1,9 @@
 // Several brokers that make one Kafka, each a process of its own that can be killed, stopped and started alone; all
 // of them are controllers, so that a cluster of three works while two of them live. Small: they are for tests.
-import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { removeFolder, temporaryFolder } from './folder.ts'
-import { type KafkaServer, randomId, Server } from './kafka.ts'
+import { type KafkaServer, Server } from './kafka.ts'
+import { formatLike } from './kafka-format.ts'
 import { javaFolder, kafkaClassPath } from './kafka-jars.ts'
 import { prepareSecurity } from './kafka-security.ts'
 import { freePort } from './port.ts'
@@ -40,8 +40,11 @@ export async function startKafkaCluster(options: KafkaClusterOptions = {}): Prom
       await node.configure({ id, port: node.port, controllerPort, voters })
     }
     const [first, ...others] = nodes as [Server, ...Server[]]
-    first.format()
-    for (const [index, node] of others.entries()) await formatLike(first, node, index + 2)
+    const clusterId = await first.format()
+    const model = join(first.folder, 'data')
+    for (const [index, node] of others.entries()) {
+      await formatLike(model, join(node.folder, 'data'), { nodeId: index + 2, clusterId })
+    }
     // each answers when there is a majority of controllers
     const started = await Promise.allSettled(nodes.map((node) => node.start()))
     for (const each of started) if (each.status === 'rejected') throw each.reason
@@ -68,14 +71,4 @@ async function newNode({ settings, heap = 160 }: KafkaClusterOptions): Promise<S
     await removeFolder(folder)
     throw error
   }
-}
-
-/** What Kafka's own command writes differs in two lines; starting a JVM for each would take longer than all the rest. */
-async function formatLike(model: Server, node: Server, id: number): Promise<void> {
-  await cp(join(model.folder, 'data'), join(node.folder, 'data'), { recursive: true })
-  const file = join(node.folder, 'data', 'meta.properties')
-  const lines = (await readFile(file, 'utf8'))
-    .replace(/^node\.id=.*$/m, `node.id=${id}`)
-    .replace(/^directory\.id=.*$/m, `directory.id=${randomId()}`)
-  await writeFile(file, lines)
 }

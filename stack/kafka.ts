@@ -2,12 +2,14 @@
 // writes in one temporary folder. It comes back on the same ports with the same data after stop() and after
 // kill(), and leaves nothing after remove(). Several that make one cluster: kafka-cluster.ts.
 import { spawnSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Admin } from '../src/kafka/library.ts'
 import { archiveOptions, makeArchive } from './class-archive.ts'
 import { removeFolder, temporaryFolder } from './folder.ts'
+import { formatLike, keepModel, modelOf } from './kafka-format.ts'
+import { randomId } from './kafka-id.ts'
 import { javaFolder, kafkaClassPath } from './kafka-jars.ts'
 import { brokerProperties, type Seat } from './kafka-properties.ts'
 import {
@@ -68,7 +70,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
     const server = new Server({ ...options, port }, folder, security, join(java, 'java'), classPath)
     const controllerPort = await freePort()
     await server.configure({ id: 1, port, controllerPort, voters: [{ id: 1, port: controllerPort }] })
-    server.format()
+    await server.format()
     if (options.brief) {
       await makeArchive(classPath, async (archiving) => {
         await server.startWith(archiving)
@@ -139,13 +141,28 @@ export class Server implements KafkaServer {
     })
   }
 
-  format(): void {
+  /** Of node 1: anew, or like one that is kept for all of this Kafka; with credentials of its own always anew. @returns the id of the cluster */
+  async format(): Promise<string> {
+    const clusterId = randomId()
+    const folder = join(this.folder, 'data')
+    const plain = this.#security.formatArguments.length === 0
+    const model = modelOf(this.#classPath)
+    if (plain && existsSync(model)) {
+      await formatLike(model, folder, { nodeId: 1, clusterId })
+      return clusterId
+    }
+    this.#formatAnew(clusterId)
+    if (plain) await keepModel(this.#classPath, folder)
+    return clusterId
+  }
+
+  #formatAnew(clusterId: string): void {
     const format = spawnSync(
       this.#java,
       [
         ...['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', ...archiveOptions(this.#classPath)],
         ...['-cp', this.#classPath, 'kafka.tools.StorageTool', 'format'],
-        ...['--config', this.#propertiesFile, '--cluster-id', randomId()],
+        ...['--config', this.#propertiesFile, '--cluster-id', clusterId],
         ...this.#security.formatArguments,
       ],
       { encoding: 'utf8', cwd: this.folder },
@@ -209,13 +226,5 @@ export class Server implements KafkaServer {
   async remove(): Promise<void> {
     await this.kill()
     await removeFolder(this.folder)
-  }
-}
-
-/** 16 random bytes as Kafka writes them; its command line takes a leading dash for an option. */
-export function randomId(): string {
-  for (;;) {
-    const id = randomBytes(16).toString('base64url')
-    if (!id.startsWith('-')) return id
   }
 }
