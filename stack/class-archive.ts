@@ -35,7 +35,8 @@ export async function makeArchive(
   guardFolder(fresh)
   try {
     const made = join(fresh, 'classes.jsa')
-    await runs([`-XX:ArchiveClassesAtExit=${made}`, ...quiet])
+    // a Java that does not know the option may not even start
+    await runs([`-XX:ArchiveClassesAtExit=${made}`, ...quiet]).catch(() => {})
     if (!existsSync(made)) writeFileSync(made, '')
     await rename(made, archive)
   } finally {
