@@ -6,6 +6,7 @@ import { MillraceError } from '../errors.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
 import { type GroupTimes, type Topic, TopicClient } from '../kafka/topic-client.ts'
 import type { Logger } from '../log.ts'
+import { unlessAborted } from '../pipeline/interruption.ts'
 import { Assignment, type AssignmentParts, type SharedParts } from './assignment.ts'
 import type { ClaimedPartition } from './claim.ts'
 import type { Condition } from './condition.ts'
@@ -105,7 +106,7 @@ export class Membership {
       }
       const topic = await findTopic(search)
       await findStart(search, topic)
-      await client.join()
+      await unlessAborted(client.join(), signal)
       await this.#attend(client, topic, mailbox)
     } finally {
       clearInterval(checking)
@@ -151,7 +152,7 @@ export class Membership {
         case 'lost-membership':
           throw new MillraceError('group-lost', { group: groupId, cause: letter.error })
         case 'check-topic':
-          await checkTopic(client, topic)
+          await unlessAborted(checkTopic(client, topic), signal)
           break
         case 'stream-ended':
           if (letter.end.reason === 'topic-gone') throw new Changed()

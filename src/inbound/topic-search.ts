@@ -4,6 +4,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { MillraceError } from '../errors.ts'
 import type { Topic, TopicClient } from '../kafka/topic-client.ts'
+import { unlessAborted } from '../pipeline/interruption.ts'
 import type { SharedSession } from '../postgres/shared-session.ts'
 import { type ClaimRequest, checkIdentity, evictOwners } from './claim.ts'
 import type { ConsumerSpec } from './consumer.ts'
@@ -28,8 +29,7 @@ export class Changed extends Error {}
 export async function findTopic(search: TopicSearch): Promise<Topic> {
   const { spec, client, shared, signal } = search
   for (;;) {
-    const topic = await client.describe()
-    signal.throwIfAborted()
+    const topic = await unlessAborted(client.describe(), signal)
     if (topic) return topic
     await shared.use((session) => locate(session, spec, null))
     search.onMissing(new MillraceError('topic-missing', { topic: spec.topic, cluster: spec.cluster }))
@@ -51,8 +51,12 @@ export async function findStart(search: TopicSearch, topic: Topic): Promise<void
     return
   }
   search.onLocating()
-  const [start, end] = [await client.offsets('start'), await client.offsets('end')]
-  const at = located.time === null ? null : await client.offsetsAt(located.time)
+  const asked = async () => ({
+    start: await client.offsets('start'),
+    end: await client.offsets('end'),
+    at: located.time === null ? null : await client.offsetsAt(located.time),
+  })
+  const { start, end, at } = await unlessAborted(asked(), signal)
   await evictOwners(shared, { ...search.ownership, consumerId: spec.id }, null, signal)
   const isSame = await shared.use((session) => locate(session, spec, { ...identity, start, end, at }))
   if (!isSame) await waitForChange(search)
