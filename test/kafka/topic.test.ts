@@ -27,8 +27,8 @@ test('F09 brokers that give no topic id are refused, by a code of its own', () =
 
 test('what the library takes for an error is read where only a partition has one', () => {
   const partitions = [
-    { errorCode: 0, partitionIndex: 1, leaderId: 2, leaderEpoch: 7 },
-    { errorCode: 5, partitionIndex: 0, leaderId: -1, leaderEpoch: 3 },
+    { errorCode: 0, partitionIndex: 1, leaderId: 2, leaderEpoch: 7, replicaNodes: [2, 3], isrNodes: [2] },
+    { errorCode: 5, partitionIndex: 0, leaderId: -1, leaderEpoch: 3, replicaNodes: [1], isrNodes: [] },
   ]
   const errorOf = (errorCode: number) => {
     const topics = [{ errorCode, name: 't', topicId: id, partitions }]
@@ -40,8 +40,8 @@ test('what the library takes for an error is read where only a partition has one
     id,
     clusterId: 'c',
     partitions: [
-      { leader: -1, leaderEpoch: 3 },
-      { leader: 2, leaderEpoch: 7 },
+      { leader: -1, leaderEpoch: 3, replicas: 1, inSync: 0 },
+      { leader: 2, leaderEpoch: 7, replicas: 2, inSync: 1 },
     ],
     brokers: new Map([[2, { host: 'b', port: 9 }]]),
   })

@@ -177,16 +177,6 @@ describe('the number of the segment', () => {
     await superuser.run('SELECT millrace.rotate_outbox()')
     assert.equal(await superuser.value(number), '0')
   })
-
-  test('where the table has none, a writer that looks there is told', async (t) => {
-    const { alice, superuser } = await publishedDatabase(t)
-    await alice.run(table)
-    await superuser.run('DELETE FROM millrace.outbox_writing')
-    // above READ COMMITTED each row looks
-    await alice.run('BEGIN ISOLATION LEVEL REPEATABLE READ')
-    assert.match(String(await alice.refusal("INSERT INTO p VALUES (1, 'a')")), /20000/)
-    await alice.run('ROLLBACK')
-  })
 })
 
 test('a filter over the row as a whole is refused: a trigger for each row has named columns alone', async (t) => {
