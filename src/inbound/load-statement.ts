@@ -5,7 +5,6 @@
 // Why SET ROLE would not do: https://www.postgresql.org/docs/current/sql-set-role.html (code can RESET ROLE; within a
 // SECURITY DEFINER function it cannot).
 
-import { messageClauses } from '../pipeline/error-policy.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 
 /** A column of the staging table that becomes a column of the relation. */
@@ -64,66 +63,25 @@ const tag = identifier(stageColumns.tag)
 const op = identifier(stageColumns.op)
 const absent = identifier(stageColumns.absent)
 
-/** Bodies of two functions, in PL/pgSQL. */
-export interface LoadBodies {
-  /** Loads all that is staged, in few statements. Returns the number of rows. */
-  all: string
-  /** Loads message by message, each in a subtransaction. Returns a row (tag, sqlstate, message) for each that fails. */
-  each: string
-}
-
-export function loadBodies(plan: LoadPlan): LoadBodies {
-  const indent = (text: string, by: string) => text.replaceAll('\n', `\n${by}`)
-  return {
-    all: `#variable_conflict use_column
+/** PL/pgSQL: loads all that is staged, in few statements. Returns the number of rows. */
+export function loadBody(plan: LoadPlan): string {
+  return `#variable_conflict use_column
 DECLARE
   millrace_rows bigint;
   millrace_count bigint := 0;
 BEGIN
-  ${indent(statements(plan, 'true'), '  ')}
+  ${indented(statements(plan, 'true'), '  ')}
   SET CONSTRAINTS ALL IMMEDIATE;
   RETURN millrace_count;
-END`,
-    each: `#variable_conflict use_column
-DECLARE
-  millrace_message record;
-  millrace_rows bigint;
-  millrace_count bigint := 0;
-BEGIN
-  FOR millrace_message IN
-    SELECT s.${tag} AS tag, pg_catalog.array_agg(s.ctid) AS tids FROM ${plan.stage} AS s GROUP BY s.${tag} ORDER BY s.${tag}
-  LOOP
-    BEGIN
-      ${indent(ofMessage(plan), '      ')}
-      SET CONSTRAINTS ALL IMMEDIATE;
-    EXCEPTION WHEN OTHERS THEN
-      -- 42501: a policy of row-level security; had the owner no right to the relation, nothing would come here
-      IF NOT (${messageClauses('SQLSTATE')} OR SQLSTATE = '42501') THEN
-        RAISE;
-      END IF;
-      millrace_failed_tag := millrace_message.tag;
-      millrace_sqlstate := SQLSTATE;
-      millrace_reason := SQLERRM;
-      RETURN NEXT;
-    END;
-  END LOOP;
-END`,
-  }
+END`
 }
 
-/** Most messages have one row: that one is found and inserted at half the cost of several in their order. */
-function ofMessage(plan: LoadPlan): string {
-  const several = statements(plan, 's.ctid = ANY (millrace_message.tids)')
-  if (plan.mode !== 'insert' || plan.transform) return several
-  return `IF pg_catalog.cardinality(millrace_message.tids) = 1 THEN
-${inserted(plan, 's.ctid = millrace_message.tids[1]', '').join('\n')}
-ELSE
-${several}
-END IF;`
+export function indented(text: string, by: string): string {
+  return text.replaceAll('\n', `\n${by}`)
 }
 
-/** @param filter which rows of the staging table AS s */
-function statements(plan: LoadPlan, filter: string): string {
+/** They add to millrace_count. @param filter which rows of the staging table AS s */
+export function statements(plan: LoadPlan, filter: string): string {
   if (plan.transform) return counted(transformed(plan, plan.transform, filter))
   if (plan.mode === 'insert') return inserted(plan, filter).join('\n')
   return [...(plan.mode === 'changes' ? [truncated(plan, filter)] : []), ...replaced(plan, filter)].join('\n')
@@ -142,10 +100,11 @@ function transformed(plan: LoadPlan, { select, batch, into }: Transform, filter:
 INSERT INTO ${plan.relation}${list} ${select}`
 }
 
-function inserted(plan: LoadPlan, filter: string, order = ` ORDER BY s.${tag}, s.ctid`): string[] {
+/** @param rest what follows the rows' conditions */
+export function inserted(plan: LoadPlan, filter: string, rest = ` ORDER BY s.${tag}, s.ctid`): string[] {
   return forms(plan).map(({ columns, where }) =>
     counted(`INSERT INTO ${plan.relation} (${names(columns)}) OVERRIDING SYSTEM VALUE
-SELECT ${values(plan, columns)} FROM ${plan.stage} AS s WHERE ${filter}${where}${order}`),
+SELECT ${values(plan, columns)} FROM ${plan.stage} AS s WHERE ${filter}${where}${rest}`),
   )
 }
 

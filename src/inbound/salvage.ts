@@ -4,6 +4,7 @@
 
 import type { ChunkPool } from '../formats/chunk-pool.ts'
 import type { WalkedRecord } from '../kafka/walked-record.ts'
+import { verdictOf } from '../pipeline/error-policy.ts'
 import { isSingle, split } from '../pipeline/span.ts'
 import type { Session } from '../postgres/session.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
@@ -11,12 +12,13 @@ import type { Batch, BatchCounts, RejectedMessage } from './batch.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { Damaged, isDamage, undamaged } from './damaged.ts'
 import type { DeadLetters, Reject } from './dead-letter.ts'
+import type { FailedMessage } from './failed-message.ts'
 import { buildHeld, type Held, release } from './held-batch.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { leaveRole, loadRows } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import { beyond, cutInto, trimmed } from './portions.ts'
-import type { FailedMessage, Staging } from './staging.ts'
+import type { Staging } from './staging.ts'
 import { verdictOn } from './verdict.ts'
 import { type FetchedSpan, Pace, placeOf, walkAll } from './walk.ts'
 
@@ -48,7 +50,7 @@ export interface Salvaged {
 const few = 3
 
 /** Messages that the server takes one by one while what comes next is read. */
-const portionMessages = 50_000
+const portionMessages = 20_000
 
 /**
  * Loads what can be loaded of the spans, in the open transaction.
@@ -138,11 +140,9 @@ class Salvage {
 
   /** Conversion first, which writes nothing for what fails; then all the rest at once, or message by message. */
   async #oneByOne(piece: FetchedSpan[], exploded: Exploded, staging: Staging): Promise<void> {
-    let failed: FailedMessage[] = []
-    const unreadable = await this.#attempt(async () => {
-      await staging.fillRaw(exploded.segments)
-      failed = await staging.convert()
-    }).finally(() => release(exploded, this.#parts))
+    const unreadable = await this.#attempt(() => staging.fillRaw(exploded.segments)).finally(() =>
+      release(exploded, this.#parts),
+    )
     if (unreadable) {
       // bytes that are no text in the messages' encoding
       if (isSingle(piece)) this.#reject(piece[0] as FetchedSpan, unreadable)
@@ -151,16 +151,29 @@ class Salvage {
           await this.#oneByOne(part, await this.#explode(part, staging), staging)
       return
     }
+    let failed = await this.#convert(staging)
     if (await this.#attempt(() => staging.loadAll())) {
-      this.outcome.transactionIds += exploded.messages - failed.length
+      const { failed: refused, transactionIds } = await staging.loadEach()
+      this.outcome.transactionIds += transactionIds
       // there may be more of them than a call takes arguments
-      failed = failed.concat(await staging.loadEach())
+      failed = failed.concat(refused)
     }
     for (const { tag, sqlstate, reason } of failed) {
       this.#rejectTag(piece, tag, { code: 'message-rejected', sqlstate, reason })
     }
     for (const { tag, ...why } of exploded.refused) this.#rejectTag(piece, tag, why)
     for (const [partition, counts] of exploded.counts) this.#count(partition, counts)
+  }
+
+  async #convert(staging: Staging): Promise<FailedMessage[]> {
+    let failed: FailedMessage[] | null = null
+    const inOneGo = async () => {
+      failed = await staging.convertAll()
+    }
+    // what a type may say of a value is a message's affair here
+    if (staging.convertsAll)
+      await this.#attempt(inOneGo, (error) => verdictOf(sqlstateOf(error), 'conversion'))
+    return failed ?? staging.convertEach()
   }
 
   async #explode(piece: FetchedSpan[], staging: Staging): Promise<Exploded> {
@@ -190,7 +203,7 @@ class Salvage {
   }
 
   /** @returns PostgreSQL's error where it is about a message: then nothing was done */
-  async #attempt(work: () => Promise<void>): Promise<Error | null> {
+  async #attempt(work: () => Promise<void>, verdict = verdictOn): Promise<Error | null> {
     const { session } = this.#parts
     await session.script('SAVEPOINT millrace')
     this.outcome.transactionIds++
@@ -199,7 +212,7 @@ class Salvage {
       await session.script('RELEASE SAVEPOINT millrace')
       return null
     } catch (error) {
-      if (verdictOn(error) !== 'message') throw error
+      if (verdict(error) !== 'message') throw error
       await session.script('ROLLBACK TO SAVEPOINT millrace; RELEASE SAVEPOINT millrace')
       return error as Error
     }

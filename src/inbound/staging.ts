@@ -4,19 +4,16 @@
 import { failpoint } from '../failpoint.ts'
 import type { ExplodedFormat } from '../formats/explode.ts'
 import type { Segment } from '../formats/format.ts'
-import { messageClauses } from '../pipeline/error-policy.ts'
+import { verdictOf } from '../pipeline/error-policy.ts'
 import { identifier, literal } from '../postgres/literal.ts'
 import { callOwnersCode, giveUpTampered } from '../postgres/owner-code.ts'
 import type { Session } from '../postgres/session.ts'
-import { createFunction, loadBodies, stageColumns } from './load-statement.ts'
+import { convertAll, convertEach, createRaw, emptyRaw, softErrorsSince } from './conversion.ts'
+import { type FailedBlock, type FailedMessage, failedMessages, longestReason } from './failed-message.ts'
+import { eachBody, eachTable } from './load-each.ts'
+import { createFunction, loadBody } from './load-statement.ts'
 import type { StagePlan } from './relation-plan.ts'
-
-/** A message that failed by itself. */
-export interface FailedMessage {
-  tag: number
-  sqlstate: string
-  reason: string
-}
+import { columnList, stageName } from './stage-name.ts'
 
 export class Staging {
   readonly #session: Session
@@ -83,40 +80,51 @@ export class Staging {
   /** COPY of messages with every column as text; `convert` makes rows of the staging table of them. */
   async fillRaw(segments: Segment[]): Promise<void> {
     await this.#inspect()
-    await this.#session.script(`DELETE FROM ${named(this.#plan, ' raw')}`)
+    await this.#session.script(emptyRaw(this.#plan))
     for (const segment of segments) {
       await this.#session.copyIn(this.#plan.exploded.copyStatement(segment), segment.chunks)
     }
   }
 
+  /** The server can convert in one go. */
+  get convertsAll(): boolean {
+    return this.#session.serverVersion >= softErrorsSince
+  }
+
   /**
-   * Makes rows of the staging table of what `fillRaw` has brought.
-   * @returns messages that have a value which is none of its column's type; no row of theirs is staged
+   * Makes rows of the staging table of what `fillRaw` has brought, all in one go.
+   * @returns messages that have a value which is none of its column's type, and no row of theirs is staged; null where
+   *   that has to be found message by message
+   * @throws PostgreSQL's error, where a type can say so in no other way
    */
-  async convert(): Promise<FailedMessage[]> {
-    const { stage } = this.#plan
-    const rows = await this.#session.script<FailedRow>(
-      `DELETE FROM ${stage};
-       WITH converted AS MATERIALIZED (SELECT * FROM ${named(this.#plan, ' convert')}()),
-       staged AS (
-         INSERT INTO ${stage} SELECT (c.millrace_row).* FROM converted AS c
-          WHERE c.millrace_failed_tag IS NULL AND NOT EXISTS (
-            SELECT FROM converted AS f WHERE f.millrace_failed_tag = (c.millrace_row).${tag}))
-       SELECT ${failedColumns} FROM converted WHERE millrace_failed_tag IS NOT NULL`,
-    )
-    return failedMessages(rows)
+  async convertAll(): Promise<FailedMessage[] | null> {
+    const blocks = await this.#session.script<FailedBlock>(convertAll(this.#plan))
+    const codes = new Set(blocks.flatMap(({ sqlstates }) => sqlstates))
+    if ([...codes].some((code) => verdictOf(code, 'conversion') !== 'message')) return null
+    return failedMessages(blocks)
+  }
+
+  /** The same, message by message. */
+  async convertEach(): Promise<FailedMessage[]> {
+    return failedMessages(await this.#session.script<FailedBlock>(convertEach(this.#plan)))
   }
 
   /** Loads what is staged. @throws PostgreSQL's error */
   async loadAll(): Promise<void> {
-    await this.#call(`SELECT ${named(this.#plan, ' load')}()`)
+    await this.#call(`SELECT ${stageName(this.#plan, ' load')}()`)
   }
 
-  /** The same, message by message. @returns those that fail */
-  async loadEach(): Promise<FailedMessage[]> {
-    return failedMessages(
-      await this.#call<FailedRow>(`SELECT ${failedColumns} FROM ${named(this.#plan, ' each')}()`),
+  /** The same, message by message. @returns those that fail, and how many transaction ids it took */
+  async loadEach(): Promise<{ failed: FailedMessage[]; transactionIds: number }> {
+    const rows = await this.#call<FailedPiece>(
+      `SELECT pg_catalog.array_to_json(millrace_failed_tags) AS tags, millrace_sqlstate AS sqlstate,
+              pg_catalog.left(millrace_reason, ${longestReason}) AS reason, millrace_taken AS taken
+         FROM ${stageName(this.#plan, ' each')}()`,
     )
+    const failed = rows.flatMap(({ tags, sqlstate, reason }) =>
+      (tags ?? []).map((tag) => ({ tag, sqlstate, reason })),
+    )
+    return { failed, transactionIds: Number(rows.at(-1)?.taken ?? 0) }
   }
 
   /**
@@ -138,108 +146,29 @@ export class Staging {
   }
 }
 
-interface FailedRow extends Record<string, unknown> {
-  tag: string
+/** As `eachTable`. */
+interface FailedPiece extends Record<string, unknown> {
+  tags: number[] | null
   sqlstate: string
   reason: string
+  taken: string
 }
-
-/** Characters of PostgreSQL's message that are kept. */
-const longestReason = 2000
-
-/** Of the functions that take messages one by one: of each that fails. */
-const failedTable = 'millrace_failed_tag bigint, millrace_sqlstate text, millrace_reason text'
-const failedColumns = `millrace_failed_tag AS tag, millrace_sqlstate AS sqlstate,
-  pg_catalog.left(millrace_reason, ${longestReason}) AS reason`
-
-/** In the order of the messages. Of one with several rows that fail, the first reason counts. */
-function failedMessages(rows: FailedRow[]): FailedMessage[] {
-  const failed = new Map<number, FailedMessage>()
-  for (const { tag, sqlstate, reason } of rows) {
-    if (!failed.has(Number(tag))) failed.set(Number(tag), { tag: Number(tag), sqlstate, reason })
-  }
-  return [...failed.values()]
-}
-
-const tag = identifier(stageColumns.tag)
 
 /** Each assignment of a consumer makes its own; a session with more begins anew. */
 const keptStagings = 64
 
-function named({ name }: StagePlan, kind: string): string {
-  return `pg_temp.${identifier(`${name}${kind}`)}`
-}
-
-function columnList(columns: { name: string; type: string }[]): string {
-  return columns.map(({ name, type }) => `${identifier(name)} ${type}`).join(', ')
-}
-
 function createStage(session: Session, plan: StagePlan): string {
-  const { all, each } = loadBodies(plan)
   const owner = identifier(plan.owner)
-  const [load, loadEach] = [named(plan, ' load'), named(plan, ' each')]
+  const [load, loadEach] = [stageName(plan, ' load'), stageName(plan, ' each')]
   return `
     CREATE TEMPORARY TABLE ${identifier(plan.name)} (${columnList(plan.stageColumns)}) ON COMMIT DELETE ROWS;
     GRANT SELECT ON ${plan.stage} TO ${owner};
     SELECT pg_catalog.set_config('search_path', ${literal(session.ownSearchPath)}, true);
-    ${createFunction(`${load}()`, 'bigint', all, true)};
-    ${createFunction(`${loadEach}()`, `TABLE (${failedTable})`, each, true)};
+    ${createFunction(`${load}()`, 'bigint', loadBody(plan), true)};
+    ${createFunction(`${loadEach}()`, `TABLE (${eachTable})`, eachBody(plan), true)};
     SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     ALTER FUNCTION ${load}() OWNER TO ${owner};
     ALTER FUNCTION ${loadEach}() OWNER TO ${owner}`
-}
-
-/** For messages that fail: every column as text, and one conversion after the other. */
-function createRaw(plan: StagePlan): string {
-  const raw = named(plan, ' raw')
-  const results = `TABLE (millrace_row ${plan.stage}, ${failedTable})`
-  const kept: string[] = Object.values(stageColumns)
-  const columns = plan.stageColumns.map(({ name, type }) => ({
-    name,
-    type: kept.includes(name) ? type : 'text',
-  }))
-  return `
-    CREATE TEMPORARY TABLE ${identifier(`${plan.name} raw`)} (${columnList(columns)}) ON COMMIT DELETE ROWS;
-    ${createFunction(`${named(plan, ' convert')}()`, results, convertBody(plan, raw), false)}`
-}
-
-/**
- * Assignment in PL/pgSQL converts as COPY does: by the type's input function, with its limits (a varchar that is too
- * long fails). That is so for types of PostgreSQL's own, but for regclass, which has a cast that takes no number. To a
- * type of a user's an assignment calls a cast of the user's, where there is one, and here it would run as the daemon; a
- * constant is converted by the input function alone.
- * A message that fails here writes nothing in its subtransaction, so it takes no transaction id.
- */
-function convertBody(plan: StagePlan, raw: string): string {
-  const assignments = plan.stageColumns.map(({ name, type, ofUsers }) => {
-    const [to, from] = [`v.${identifier(name)}`, `r.${identifier(name)}`]
-    return ofUsers || type === 'regclass'
-      ? `EXECUTE 'SELECT ' || pg_catalog.quote_nullable(${from}) || ${literal(`::${type}`)} INTO ${to};`
-      : `${to} := ${from};`
-  })
-  return `DECLARE
-  r ${raw};
-  v ${plan.stage};
-BEGIN
-  FOR r IN SELECT * FROM ${raw} LOOP
-    BEGIN
-      ${assignments.join('\n      ')}
-    EXCEPTION WHEN OTHERS THEN
-      IF NOT (${messageClauses('SQLSTATE', 'conversion')}) THEN
-        RAISE;
-      END IF;
-      millrace_row := NULL;
-      millrace_failed_tag := r.${tag};
-      millrace_sqlstate := SQLSTATE;
-      millrace_reason := SQLERRM;
-      RETURN NEXT;
-      CONTINUE;
-    END;
-    millrace_row := v;
-    millrace_failed_tag := NULL;
-    RETURN NEXT;
-  END LOOP;
-END`
 }
 
 /**
