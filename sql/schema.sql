@@ -3351,19 +3351,24 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.dangerous_functions(oid[]) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.dead_letter_room(consumer bigint)
+CREATE OR REPLACE FUNCTION millrace.dead_letter_room(consumer bigint, needed bigint DEFAULT NULL::bigint)
  RETURNS bigint
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT greatest(c.dead_letter_limit - (
-    SELECT count(*) FROM (
-      SELECT FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id LIMIT c.dead_letter_limit) AS stored), 0)
+  SELECT CASE WHEN needed <= c.dead_letter_limit - coalesce(
+      (SELECT d.id FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id ORDER BY d.id DESC LIMIT 1)
+      - (SELECT d.id FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id ORDER BY d.id LIMIT 1) + 1, 0)
+    THEN needed
+    ELSE greatest(c.dead_letter_limit - (
+      SELECT count(*) FROM (
+        SELECT FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id LIMIT c.dead_letter_limit) AS stored), 0)
+    END
   FROM millrace.consumer AS c WHERE c.id = consumer
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.dead_letter_room(bigint) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.dead_letter_room(bigint,bigint) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.deferred_code(owner oid)
  RETURNS TABLE(code text, message text)

@@ -50,6 +50,10 @@ export class DeadLetters {
   readonly #start: Buffer
   readonly #words = new Map<string, Buffer>()
   #count = 0
+  #viewed: Buffer | null = null
+  #view: DataView = new DataView(new ArrayBuffer(0))
+  #lastTimestamp = Number.NaN
+  #lastMoment: bigint | null = null
 
   constructor({ id, cluster, topic }: ConsumerSpec, parts: WalkParts & { pool: ChunkPool }) {
     this.#parts = parts
@@ -63,35 +67,32 @@ export class DeadLetters {
 
   /** Walks the record batches of the rejects again for their bytes. @param spans that the rejects are in */
   async collect(rejects: Reject[], spans: FetchedSpan[]): Promise<void> {
+    const ofPartition = Map.groupBy(rejects, ({ partition }) => partition)
     for (const [index, span] of spans.entries()) {
-      const wanted = await this.#ofSpan(rejects, span, index)
-      const tags = Float64Array.from(wanted.keys()).sort()
-      const sink = {
-        appendRecord: (record: WalkedRecord) => {
-          const reject = wanted.get(record.tag)
-          if (reject) this.#append(record, reject)
-        },
-      }
-      let next = 0
-      for (const batch of span.batches) {
-        const last = tagIn(span, index, batch.lastOffset)
-        const first = next
-        while (next < tags.length && (tags[next] as number) <= last) next++
-        if (next > first) await walkAll(batch, span, index, this.#parts, this.#pace, sink)
-      }
+      const wanted = ofPartition.get(span.partition)
+      if (wanted) await this.#collectFrom(span, index, wanted)
     }
   }
 
-  /** By their tags. */
-  async #ofSpan(rejects: Reject[], span: FetchedSpan, index: number): Promise<Map<number, Reject>> {
-    const found = new Map<number, Reject>()
-    for (const reject of rejects) {
-      const { partition, offset } = reject
-      if (partition !== span.partition || offset < span.from || offset >= span.to) continue
-      found.set(tagIn(span, index, offset), reject)
-      if (found.size % 1000 === 0) await this.#pace.keep()
+  /** Both the records and the rejects come in the order of their offsets. */
+  async #collectFrom(span: FetchedSpan, index: number, ofPartition: Reject[]): Promise<void> {
+    const wanted = ofPartition
+      .filter(({ offset }) => offset >= span.from && offset < span.to)
+      .sort((a, b) => (a.offset < b.offset ? -1 : 1))
+    await this.#pace.keep()
+    const tags = Float64Array.from(wanted, ({ offset }) => tagIn(span, index, offset))
+    let next = 0
+    const sink = {
+      appendRecord: (record: WalkedRecord) => {
+        while ((tags[next] as number) < record.tag) next++
+        if (tags[next] === record.tag) this.#append(record, wanted[next++] as Reject)
+      },
     }
-    return found
+    for (const batch of span.batches) {
+      if (next >= tags.length) break
+      if ((tags[next] as number) > tagIn(span, index, batch.lastOffset)) continue
+      await walkAll(batch, span, index, this.#parts, this.#pace, sink)
+    }
   }
 
   /** Writes what was collected with a COPY in the open transaction, as the daemon. */
@@ -130,9 +131,7 @@ export class DeadLetters {
     this.#int32(4)
     this.#int32(record.partition)
     this.#int64(record.offset)
-    const moment = timestamptz(record.timestamp)
-    if (moment === null) this.#int32(-1)
-    else this.#int64(moment)
+    this.#moment(record.timestamp)
     this.#part(record.bytes, record.keyStart, record.keyEnd)
     this.#part(record.bytes, record.valueStart, record.valueEnd)
     this.#part(headers, 0, headers.length)
@@ -161,9 +160,26 @@ export class DeadLetters {
     this.#out.position = this.#out.chunk.writeInt32BE(value, this.#out.position)
   }
 
+  /** Buffer's own method makes several numbers of one. */
   #int64(value: bigint): void {
     this.#int32(8)
-    this.#out.position = this.#out.chunk.writeBigInt64BE(value, this.#out.position)
+    const { chunk, position } = this.#out
+    if (chunk !== this.#viewed) {
+      this.#viewed = chunk
+      this.#view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    }
+    this.#view.setBigInt64(position, value)
+    this.#out.position += 8
+  }
+
+  /** Most records of a batch have the same one, or the next. */
+  #moment(timestamp: number): void {
+    if (timestamp !== this.#lastTimestamp) {
+      this.#lastTimestamp = timestamp
+      this.#lastMoment = timestamptz(timestamp)
+    }
+    if (this.#lastMoment === null) this.#int32(-1)
+    else this.#int64(this.#lastMoment)
   }
 
   /** @param start negative: NULL */

@@ -10,7 +10,7 @@ import type { Batch, LoadedSpan } from './batch.ts'
 import type { Claim } from './claim.ts'
 import { type ConsumerPlan, segmentsOf } from './load-plan.ts'
 import { beginAndMove } from './position-move.ts'
-import type { RelationPlan } from './relation-plan.ts'
+import type { RelationPlan, StagePlan } from './relation-plan.ts'
 import { Staging } from './staging.ts'
 import type { Target } from './target.ts'
 
@@ -47,14 +47,23 @@ export function openingOf(claim: Claim, spans: LoadedSpan[], relations: Relation
 /** Back from the owner's role. */
 export const leaveRole = `RESET ROLE; SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)`
 
-/** Before the transaction: what the session needs in order to load for this consumer. */
+/** Before the transaction: what the session needs in order to load for this consumer. @throws TargetChanged */
 export async function prepare(session: Session, relations: RelationPlan[]): Promise<void> {
   const owner = relations.find(({ direct }) => !direct)?.target.owner ?? session.user
   await session.cleanFor(owner === session.user ? null : owner)
-  await Staging.prepare(
+  await prepareStaging(
     session,
     relations.flatMap(({ direct, staged }) => (direct ? [] : [staged])),
   )
+}
+
+/** @throws TargetChanged */
+export async function prepareStaging(session: Session, plans: StagePlan[]): Promise<void> {
+  try {
+    await Staging.prepare(session, plans)
+  } catch (error) {
+    throw openingError(error)
+  }
 }
 
 /** Begins the transaction of a batch, with nothing else yet. @throws what `load` throws */

@@ -66,7 +66,9 @@ export async function loadSalvaging(spans: FetchedSpan[], parts: SalvageLoadPart
 /** @throws MillraceError dead-letters-full */
 async function checkRoom(session: Session, spec: ConsumerSpec, needed: number): Promise<void> {
   if (needed === 0) return
-  const [row] = await session.script<{ room: string }>(`SELECT millrace.dead_letter_room(${spec.id}) AS room`)
+  const [row] = await session.script<{ room: string }>(
+    `SELECT millrace.dead_letter_room(${spec.id}, ${needed}) AS room`,
+  )
   if (Number(row?.room) < needed)
     throw new MillraceError('dead-letters-full', { topic: spec.topic, room: row?.room, needed })
 }

@@ -3,11 +3,11 @@
 import type { Session } from '../postgres/session.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import { allRelations, type ConsumerPlan } from './load-plan.ts'
-import { ask, checkUnchanged, prepare } from './loader.ts'
+import { ask, checkUnchanged, prepare, prepareStaging } from './loader.ts'
 import type { RelationPlan } from './relation-plan.ts'
 import { Staging } from './staging.ts'
 
-/** Before the transaction. @returns what `salvage` takes messages one by one with */
+/** Before the transaction. @throws TargetChanged @returns what `salvage` takes messages one by one with */
 export async function readySession(session: Session, plan: ConsumerPlan): Promise<Staging | null> {
   const relations = allRelations(plan)
   await prepare(session, relations)
@@ -22,7 +22,7 @@ export async function checkPlan(session: Session, plan: ConsumerPlan): Promise<v
 /** A role without the right to temporary tables is served all the same, more slowly. */
 async function stagingFor(session: Session, relation: RelationPlan): Promise<Staging | null> {
   try {
-    await Staging.prepare(session, [relation.staged])
+    await prepareStaging(session, [relation.staged])
     const staging = Staging.in(session, relation.staged)
     await staging.prepareSalvage()
     return staging

@@ -3,24 +3,24 @@
 // alone; when they are many the server goes through the messages one by one.
 
 import type { ChunkPool } from '../formats/chunk-pool.ts'
-import type { WalkedRecord } from '../kafka/walked-record.ts'
 import { verdictOf } from '../pipeline/error-policy.ts'
 import { isSingle, split } from '../pipeline/span.ts'
 import type { Session } from '../postgres/session.ts'
 import { sqlstateOf } from '../postgres/sqlstate.ts'
 import type { Batch, BatchCounts, RejectedMessage } from './batch.ts'
 import type { ConsumerSpec } from './consumer.ts'
-import { Damaged, isDamage, undamaged } from './damaged.ts'
+import { Damaged, isDamage } from './damaged.ts'
 import type { DeadLetters, Reject } from './dead-letter.ts'
+import { addCounts, type Exploded, explode, type Refused } from './exploded.ts'
 import type { FailedMessage } from './failed-message.ts'
-import { buildHeld, type Held, release } from './held-batch.ts'
+import { buildHeld, release } from './held-batch.ts'
 import type { ConsumerPlan } from './load-plan.ts'
 import { leaveRole, loadRows } from './loader.ts'
 import type { MemoryAccount } from './memory-budget.ts'
 import { beyond, cutInto, trimmed } from './portions.ts'
 import type { Staging } from './staging.ts'
 import { verdictOn } from './verdict.ts'
-import { type FetchedSpan, Pace, placeOf, walkAll } from './walk.ts'
+import { type FetchedSpan, Pace, placeOf } from './walk.ts'
 
 export interface SalvageParts {
   session: Session
@@ -158,10 +158,8 @@ class Salvage {
       // there may be more of them than a call takes arguments
       failed = failed.concat(refused)
     }
-    for (const { tag, sqlstate, reason } of failed) {
-      this.#rejectTag(piece, tag, { code: 'message-rejected', sqlstate, reason })
-    }
-    for (const { tag, ...why } of exploded.refused) this.#rejectTag(piece, tag, why)
+    this.#rejectTags(piece, failed)
+    this.#rejectTags(piece, exploded.refused)
     for (const [partition, counts] of exploded.counts) this.#count(partition, counts)
   }
 
@@ -176,30 +174,9 @@ class Salvage {
     return failed ?? staging.convertEach()
   }
 
-  async #explode(piece: FetchedSpan[], staging: Staging): Promise<Exploded> {
+  #explode(piece: FetchedSpan[], { exploded }: Staging): Promise<Exploded> {
     const { spec, chunks, budget } = this.#parts
-    const exploder = staging.exploded.exploder(chunks)
-    const refused: Exploded['refused'] = []
-    const counts: Exploded['counts'] = new Map()
-    const sink = {
-      appendRecord(record: WalkedRecord) {
-        const { skipped } = exploder
-        const refusal = exploder.appendRecord(record)
-        if (refusal) refused.push({ tag: record.tag, ...refusal })
-        return exploder.skipped === skipped
-      },
-    }
-    for (const [index, span] of piece.map(trimmed).entries()) {
-      for (const batch of span.batches) {
-        const walked = await undamaged(span, () =>
-          walkAll(batch, span, index, { topic: spec.topic, budget }, this.#pace, sink),
-        )
-        add(counts, span.partition, walked)
-      }
-    }
-    const { segments, messages, bytes } = exploder.finish()
-    budget.add(bytes)
-    return { segments, messages, size: bytes, refused, counts }
+    return explode(piece, { topic: spec.topic, format: exploded, chunks, budget, pace: this.#pace })
   }
 
   /** @returns PostgreSQL's error where it is about a message: then nothing was done */
@@ -229,12 +206,19 @@ class Salvage {
     this.#add({ partition, offset: from, code: 'message-rejected', sqlstate, reason: error.message })
   }
 
-  #rejectTag(piece: FetchedSpan[], tag: number, why: Pick<Reject, 'code' | 'sqlstate' | 'reason'>): void {
-    const { index, offset } = placeOf(tag, piece)
-    const { partition } = piece[index] as FetchedSpan
-    this.#add({ partition, offset, ...why })
-    // it was counted with those that were walked
-    this.#count(partition, { messages: -1, skipped: 0, bytes: 0 })
+  #rejectTags(piece: FetchedSpan[], refused: (FailedMessage | Refused)[]): void {
+    const rejected = piece.map(() => 0)
+    for (const why of refused) {
+      const { index, offset } = placeOf(why.tag, piece)
+      const code = 'code' in why ? why.code : 'message-rejected'
+      rejected[index] = (rejected[index] as number) + 1
+      const { partition } = piece[index] as FetchedSpan
+      this.#add({ partition, offset, code, sqlstate: why.sqlstate, reason: why.reason })
+    }
+    // they were counted with those that were walked
+    for (const [index, messages] of rejected.entries())
+      if (messages > 0)
+        this.#count((piece[index] as FetchedSpan).partition, { messages: -messages, skipped: 0, bytes: 0 })
   }
 
   #add(reject: Reject): void {
@@ -242,21 +226,6 @@ class Salvage {
   }
 
   #count(partition: number, counts: BatchCounts): void {
-    add(this.outcome.counts, partition, counts)
+    addCounts(this.outcome.counts, partition, counts)
   }
-}
-
-interface Exploded extends Held {
-  messages: number
-  refused: { tag: number; code: string; sqlstate: string | null; reason: string }[]
-  counts: Map<number, BatchCounts>
-}
-
-function add(counts: Map<number, BatchCounts>, partition: number, more: BatchCounts): void {
-  const { messages, skipped, bytes } = counts.get(partition) ?? { messages: 0, skipped: 0, bytes: 0 }
-  counts.set(partition, {
-    messages: messages + more.messages,
-    skipped: skipped + more.skipped,
-    bytes: bytes + more.bytes,
-  })
 }

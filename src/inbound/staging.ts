@@ -162,6 +162,7 @@ function createStage(session: Session, plan: StagePlan): string {
   const [load, loadEach] = [stageName(plan, ' load'), stageName(plan, ' each')]
   return `
     CREATE TEMPORARY TABLE ${identifier(plan.name)} (${columnList(plan.stageColumns)}) ON COMMIT DELETE ROWS;
+    ${checkTypes(plan)};
     GRANT SELECT ON ${plan.stage} TO ${owner};
     SELECT pg_catalog.set_config('search_path', ${literal(session.ownSearchPath)}, true);
     ${createFunction(`${load}()`, 'bigint', loadBody(plan), true)};
@@ -169,6 +170,22 @@ function createStage(session: Session, plan: StagePlan): string {
     SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     ALTER FUNCTION ${load}() OWNER TO ${owner};
     ALTER FUNCTION ${loadEach}() OWNER TO ${owner}`
+}
+
+/**
+ * The plan has names of types, and a name may be another type's by now: a domain's, whose checks are code of its owner's. The
+ * table that was made has the types themselves, whatever is called what from here on. ML002: the plan is old.
+ */
+function checkTypes({ stage }: StagePlan): string {
+  const check = `BEGIN
+  IF EXISTS (
+    SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = ${literal(stage)}::pg_catalog.regclass AND a.attnum > 0
+      AND millrace.staging_type(a.atttypid, a.atttypmod) <> pg_catalog.format_type(a.atttypid, a.atttypmod))
+  THEN
+    RAISE EXCEPTION 'a type of the relation was altered' USING ERRCODE = 'ML002';
+  END IF;
+END`
+  return `DO ${literal(check)}`
 }
 
 /**

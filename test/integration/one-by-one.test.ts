@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Cleanup } from '../support/cleanup.ts'
 import { type Database, databaseFor } from '../support/database.ts'
-import { addBroker, consume, promptDaemon, untilPassed } from '../support/flow.ts'
+import { addBroker, consume, promptDaemon, untilRows } from '../support/flow.ts'
 import { plainRoles } from '../support/plain-roles.ts'
 import { randomFrom, randomSeed } from '../support/random.ts'
 import { produce, topicFor } from '../support/topic.ts'
@@ -192,7 +192,13 @@ async function compareWays(t: Cleanup, { db, url, begins, owner }: Parties, of: 
   }
   await promptDaemon(t, url)
   for (const { shape, name, topic, messages } of begun) {
-    await untilPassed(db, topic, messages.length)
+    await untilRows(
+      db,
+      `SELECT p.next_offset::int FROM millrace.position AS p JOIN millrace.consumer AS c ON c.id = p.consumer_id
+      WHERE c.topic = '${topic}'`,
+      [[messages.length], [messages.length]],
+      { deadline: 180_000 },
+    )
     const expected = await loadAlone(db, name, messages)
     for (const schema of ['fast', 'slow']) {
       const what = `${shape.what}, ${schema}, seed ${seed}`

@@ -238,7 +238,8 @@ describe('try', () => {
 describe('the limits of dead letters', () => {
   test('dead_letter_room says how many more there may be', async (t) => {
     const { owner, one } = await failing(t)
-    const room = (): Promise<unknown> => owner.value('SELECT millrace.dead_letter_room($1)', [one])
+    const room = (needed: number | null = null): Promise<unknown> =>
+      owner.value('SELECT millrace.dead_letter_room($1, $2)', [one, needed])
     assert.equal(await room(), '999995')
     for (const [limit, left] of [
       [6, '1'],
@@ -247,7 +248,12 @@ describe('the limits of dead letters', () => {
     ]) {
       await owner.run(`SELECT millrace.alter_consumer($1, dead_letter_limit := $2)`, [one, limit])
       assert.equal(await room(), left)
+      // what is asked for is there, or it is counted what is
+      assert.equal(await room(1), left)
     }
+    await owner.run(`SELECT millrace.alter_consumer($1, dead_letter_limit := 100)`, [one])
+    assert.equal(await room(90), '90')
+    assert.equal(await room(96), '95')
   })
 
   test('those that are too old are removed and counted, unless they are to be loaded again', async (t) => {

@@ -26,14 +26,20 @@ CREATE INDEX dead_letter_consumer ON millrace.dead_letter (consumer_id, id);
 CREATE INDEX dead_letter_age ON millrace.dead_letter USING brin (failed_at) WITH (autosummarize = on);
 CREATE INDEX dead_letter_replay ON millrace.dead_letter (replay_id, id) WHERE replay_id IS NOT NULL;
 
--- How many more a consumer may have.
-CREATE FUNCTION millrace.dead_letter_room(consumer bigint) RETURNS bigint
+-- How many more a consumer may have. Where there is room enough for `needed`, nothing is counted: a consumer has no more
+-- letters than its ids span.
+CREATE FUNCTION millrace.dead_letter_room(consumer bigint, needed bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT greatest(c.dead_letter_limit - (
-    SELECT count(*) FROM (
-      SELECT FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id LIMIT c.dead_letter_limit) AS stored), 0)
+  SELECT CASE WHEN needed <= c.dead_letter_limit - coalesce(
+      (SELECT d.id FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id ORDER BY d.id DESC LIMIT 1)
+      - (SELECT d.id FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id ORDER BY d.id LIMIT 1) + 1, 0)
+    THEN needed
+    ELSE greatest(c.dead_letter_limit - (
+      SELECT count(*) FROM (
+        SELECT FROM millrace.dead_letter AS d WHERE d.consumer_id = c.id LIMIT c.dead_letter_limit) AS stored), 0)
+    END
   FROM millrace.consumer AS c WHERE c.id = consumer
 $$;
 
