@@ -22,7 +22,6 @@ const core: Record<string, string[]> = {
   'test/integration/consume.test.ts': ['text, csv and json flow', 'what document 000', 'what document 001'],
   'test/integration/targets.test.ts': ['generated columns, identities and defaults'],
   'test/integration/one-by-one.test.ts': ['messages that fail', 'so they do'],
-  'test/integration/conversions.test.ts': ['a value that is none of its type'],
   'test/integration/poison.test.ts': ['a wrong type, found by COPY'],
   'test/integration/roles.test.ts': ['a daemon without superuser'],
   'test/integration/retry.test.ts': ['F07 what the database sets for everybody else'],
