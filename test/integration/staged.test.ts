@@ -297,11 +297,11 @@ test('F38 a cast of the owner’s does not run as the daemon, and changes no val
 
 test('F38 a domain that takes the name of a column’s type does not run as the daemon', async (t) => {
   const { db, roles, asOwner, topic } = await setUp(t)
-  await asOwner.query(`CREATE TABLE seen (who text); GRANT INSERT ON seen TO PUBLIC;
+  // a sequence remembers what is rolled back
+  await asOwner.query(`CREATE SEQUENCE escaped; GRANT ALL ON SEQUENCE escaped TO PUBLIC;
     CREATE TYPE mood AS ENUM ('good'); CREATE TABLE target (n int PRIMARY KEY, m mood);
     CREATE FUNCTION evil(v text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
-      BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END;
-      INSERT INTO public.seen VALUES (current_user); RETURN true; END $$;
+      IF current_user <> '${roles.owner}' THEN PERFORM nextval('public.escaped'); END IF; RETURN true; END $$;
     GRANT EXECUTE ON FUNCTION evil(text) TO PUBLIC`)
   await consume(asOwner, topic, 'target', { mode: 'upsert', on_error: 'dead_letter' })
   await produce(topic, [{ value: '{"n": 0, "m": "good"}' }])
@@ -309,21 +309,15 @@ test('F38 a domain that takes the name of a column’s type does not run as the 
   await asOwner.query(
     'BEGIN; ALTER TYPE mood RENAME TO was_mood; CREATE DOMAIN mood AS text CHECK (evil(VALUE)); COMMIT',
   )
-  // where messages are taken one by one
-  const bad = Array.from({ length: 10 }, () => ({ value: '{"n": "x", "m": "good"}' }))
-  await produce(topic, [...bad, { value: '{"n": 1, "m": "good"}' }])
-  await untilPassed(db, topic, 12)
-  // and where everything is made anew, from the plan that was made before
+  // everything is made anew, from the plan that was made before
   await db.query(`SELECT pg_terminate_backend(owner_pid) FROM millrace.position`)
-  await produce(topic, [...bad, { value: '{"n": 2, "m": "good"}' }])
-  await untilPassed(db, topic, 23)
+  await produce(topic, [{ value: '{"n": 1, "m": "good"}' }])
+  await untilPassed(db, topic, 2)
   await untilRows(db, 'SELECT n, m::text FROM target ORDER BY n', [
     [0, 'good'],
     [1, 'good'],
-    [2, 'good'],
   ])
-  const { rows } = await db.query('SELECT DISTINCT who FROM seen WHERE who <> $1', [roles.owner])
-  assert.deepEqual(rows, [])
+  await untilRows(db, 'SELECT is_called FROM escaped', [[false]])
 })
 
 test('an error whose text is longer than a string can be ends one connection, and the daemon goes on', async (t) => {
