@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { BatchWriter, compressions, type OutgoingRecord } from '../../src/kafka/batch-writer.ts'
+import { BufferShelf } from '../../src/kafka/buffer-shelf.ts'
 import { Reader, readRecordsBatch } from '../../src/kafka/library.ts'
 import { PartitionQueue } from '../../src/kafka/partition-queue.ts'
 import { readRecordBatches } from '../../src/kafka/record-batch.ts'
@@ -155,4 +156,46 @@ test('a batch that is refused is halved in its order, before what is behind it',
     queue.done()
   }
   assert.deepEqual(order, [0, 1, 2, 3])
+})
+
+test('what a partition says it took and let go of is what its batches hold, whatever becomes of them', () => {
+  const step = fc.record({ what: fc.constantFrom('append', 'written', 'split', 'sift'), one: record })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const queue = new PartitionQueue('t', 0, new BufferShelf(20_000, 50_000))
+      const there: number[] = []
+      let bytes = 0
+      for (const [ticket, { what, one }] of steps.entries()) {
+        if (what === 'append') {
+          bytes += queue.append({ ...one, value: Buffer.alloc(3 * ticket ** 2) }, ticket, 16_000, 0).bytes
+          there.push(ticket)
+        } else if (what === 'sift') {
+          const sifted = queue.sift((_record, ticket) => ticket % 3 === 0)
+          bytes -= sifted.bytes
+          const left = there.filter((ticket) => ticket % 3 !== 0)
+          assert.deepEqual([...sifted.tickets, ...left].sort(), [...there].sort())
+          there.splice(0, there.length, ...left)
+        } else if (queue.readyAt(0) !== null) {
+          const { batch } = queue.take()
+          const { tickets } = batch
+          assert.deepEqual(tickets, there.slice(0, tickets.length))
+          if (what === 'written' || tickets.length === 1) there.splice(0, tickets.length)
+          if (what === 'split') bytes -= queue.split()
+          else {
+            bytes -= batch.memory
+            queue.done()
+          }
+          batch.release()
+        }
+      }
+      const held: number[] = []
+      for (; !queue.empty; queue.done()) {
+        const { batch } = queue.take()
+        bytes -= batch.memory
+        held.push(...batch.tickets)
+      }
+      assert.deepEqual(held, there)
+      assert.equal(bytes, 0)
+    }),
+  )
 })
