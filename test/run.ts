@@ -18,7 +18,7 @@ import { installTemplate } from './support/template.ts'
 /** The model (test/model) runs for as long as it is told. */
 const modelMs = Number(process.env.MODEL_SECONDS ?? 0) * 1000
 const wholeRunMs = 40 * 60_000 + modelMs
-const oneTestMs = 5 * 60_000 + modelMs
+const oneTestMs = 10 * 60_000 + modelMs
 
 /** The folders whose files take longest come first: what is left at the end is short, and keeps all processors busy. */
 const longest = ['model', 'versions', 'faults', 'acceptance', 'outbound', 'integration', 'broker', 'formats']
