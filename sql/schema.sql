@@ -451,7 +451,9 @@ CREATE TABLE millrace.outbox_progress (
   token uuid,
   kafka_number bigint,
   kafka_id bigint,
+  kafka_line integer,
   transaction_line integer DEFAULT 1 NOT NULL,
+  fenced_line integer DEFAULT 0 NOT NULL,
   transactional boolean DEFAULT false NOT NULL,
   error_code text,
   error_message text,
@@ -469,7 +471,9 @@ COMMENT ON COLUMN millrace.outbox_progress.number IS 'Of the batch, or of the la
 COMMENT ON COLUMN millrace.outbox_progress.token IS 'Of the batch, or of the last one: no other batch of any database has it.';
 COMMENT ON COLUMN millrace.outbox_progress.kafka_number IS 'Exactly once: the batch up to which Kafka has committed, as far as this is known here.';
 COMMENT ON COLUMN millrace.outbox_progress.kafka_id IS 'Exactly once: the last id of that batch that Kafka has committed.';
+COMMENT ON COLUMN millrace.outbox_progress.kafka_line IS 'Exactly once: the line under which Kafka''s position was committed, as far as this is known here. No later position has a lower one.';
 COMMENT ON COLUMN millrace.outbox_progress.transaction_line IS 'Exactly once: of the transactional id. The next one is taken where Kafka cannot end a transaction of the former one.';
+COMMENT ON COLUMN millrace.outbox_progress.fenced_line IS 'Exactly once: up to this line nobody can send any more who did before.';
 COMMENT ON COLUMN millrace.outbox_progress.transactional IS 'Whether the last messages were sent in Kafka transactions.';
 
 CREATE TABLE millrace.outbox_waiting (
@@ -2611,21 +2615,23 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.check_options(millrace.consumer) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.check_outbox_position(cluster text, epoch bigint, number bigint, token uuid, id bigint)
+CREATE OR REPLACE FUNCTION millrace.check_outbox_position(cluster text, epoch bigint, number bigint, token uuid, id bigint, line integer)
  RETURNS TABLE(problem text, own text)
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   SELECT CASE WHEN c.unsent IS NULL THEN
-      millrace.outbox_position_problem(p, check_outbox_position.number, check_outbox_position.token, check_outbox_position.id)
+      millrace.outbox_position_problem(p, check_outbox_position.number, check_outbox_position.token, check_outbox_position.id,
+        check_outbox_position.line)
     END,
-    concat_ws(', ', format('batch %s', p.number), format('batch %s and id %s in Kafka', p.kafka_number, p.kafka_id))
+    concat_ws(', ', format('batch %s', p.number),
+      format('batch %s and id %s in Kafka, line %s', p.kafka_number, p.kafka_id, coalesce(p.kafka_line, 1)))
   FROM millrace.outbox_progress AS p JOIN millrace.cluster AS c ON c.name = p.cluster
   WHERE p.cluster = check_outbox_position.cluster AND p.epoch = check_outbox_position.epoch
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.check_outbox_position(text,bigint,bigint,uuid,bigint) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.check_outbox_position(text,bigint,bigint,uuid,bigint,integer) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.check_outcome(request bigint)
  RETURNS void
@@ -3644,6 +3650,17 @@ AS $function$
 $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.fail_chunk(bigint,oid,bigint,text,text,text,boolean) TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.fenced_line(cluster text, epoch bigint, up_to integer)
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  UPDATE millrace.outbox_progress AS p SET fenced_line = greatest(p.fenced_line, up_to)
+  WHERE p.cluster = fenced_line.cluster AND p.epoch = fenced_line.epoch RETURNING p.fenced_line
+$function$
+;
+GRANT EXECUTE ON FUNCTION millrace.fenced_line(text,bigint,integer) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.find_consumer(topic text, target regclass, target_text text, schemas name[], cluster text DEFAULT 'default'::text)
  RETURNS bigint
@@ -4853,7 +4870,7 @@ $function$
 ;
 GRANT EXECUTE ON FUNCTION millrace.outbox_news(text,pg_snapshot) TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION millrace.outbox_position_problem(progress millrace.outbox_progress, number bigint, token uuid, id bigint)
+CREATE OR REPLACE FUNCTION millrace.outbox_position_problem(progress millrace.outbox_progress, number bigint, token uuid, id bigint, line integer)
  RETURNS text
  LANGUAGE sql
  STABLE
@@ -4862,12 +4879,13 @@ AS $function$
   SELECT CASE
     WHEN number > progress.number OR number = progress.number AND token IS DISTINCT FROM progress.token THEN 'ahead'
     WHEN progress.kafka_number IS NOT NULL
-      AND (number IS NULL OR number < progress.kafka_number OR number = progress.kafka_number AND id < progress.kafka_id)
+      AND (number IS NULL OR number < progress.kafka_number OR number = progress.kafka_number AND id < progress.kafka_id
+        OR line < progress.kafka_line)
     THEN 'missing'
   END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.outbox_position_problem(millrace.outbox_progress,bigint,uuid,bigint) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.outbox_position_problem(millrace.outbox_progress,bigint,uuid,bigint,integer) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.outbox_sleep()
  RETURNS boolean
@@ -4915,6 +4933,7 @@ BEGIN
   progress.token := NULL;
   progress.kafka_number := NULL;
   progress.kafka_id := NULL;
+  progress.kafka_line := NULL;
   IF skip THEN
     progress.sent := pg_current_snapshot();
     progress.batch := NULL;
@@ -5829,7 +5848,7 @@ $function$
 GRANT EXECUTE ON FUNCTION millrace.resume(bigint) TO PUBLIC;
 COMMENT ON FUNCTION millrace.resume(bigint) IS 'Starts a consumer that stopped or failed, from where it stands.';
 
-CREATE OR REPLACE FUNCTION millrace.resume_from_kafka(cluster text, epoch bigint, kafka_number bigint, kafka_token uuid, kafka_id bigint, retried bigint[], exactly_once boolean)
+CREATE OR REPLACE FUNCTION millrace.resume_from_kafka(cluster text, epoch bigint, kafka_number bigint, kafka_token uuid, kafka_id bigint, kafka_line integer, retried bigint[], exactly_once boolean)
  RETURNS TABLE(problem text, own text, number bigint, token uuid, id bigint)
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -5845,15 +5864,16 @@ BEGIN
     RETURN;
   END IF;
   SELECT c.problem, c.own INTO problem, own
-  FROM millrace.check_outbox_position(cluster, epoch, kafka_number, kafka_token, kafka_id) AS c;
+  FROM millrace.check_outbox_position(cluster, epoch, kafka_number, kafka_token, kafka_id, kafka_line) AS c;
   IF problem IS NOT NULL THEN
     RETURN NEXT;
     RETURN;
-  ELSIF millrace.outbox_position_problem(progress, kafka_number, kafka_token, kafka_id) IS NOT NULL THEN
+  ELSIF millrace.outbox_position_problem(progress, kafka_number, kafka_token, kafka_id, kafka_line) IS NOT NULL THEN
     progress := millrace.overrule_kafka(progress, kafka_number, decision = 'skip');
   ELSIF kafka_number IS NOT NULL THEN
     progress.kafka_number := resume_from_kafka.kafka_number;
     progress.kafka_id := resume_from_kafka.kafka_id;
+    progress.kafka_line := resume_from_kafka.kafka_line;
     IF kafka_number = progress.number AND progress.batch IS NOT NULL THEN
       progress.last_id := greatest(progress.last_id, kafka_id);
     END IF;
@@ -5863,7 +5883,7 @@ BEGIN
   UPDATE millrace.outbox_progress AS p
   SET sent = progress.sent, batch = progress.batch, last_id = progress.last_id, ids_until = progress.ids_until,
     number = progress.number, token = progress.token, kafka_number = progress.kafka_number, kafka_id = progress.kafka_id,
-    transactional = exactly_once
+    kafka_line = progress.kafka_line, transactional = exactly_once
   WHERE p.cluster = progress.cluster;
   DELETE FROM millrace.outbox_waiting AS w
   WHERE w.cluster = progress.cluster AND w.id > progress.last_id
@@ -5879,7 +5899,7 @@ BEGIN
 END
 $function$
 ;
-GRANT EXECUTE ON FUNCTION millrace.resume_from_kafka(text,bigint,bigint,uuid,bigint,bigint[],boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.resume_from_kafka(text,bigint,bigint,uuid,bigint,integer,bigint[],boolean) TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION millrace.resume_outbox(cluster text, unsent text)
  RETURNS void

@@ -110,15 +110,24 @@ export class Coordinator {
     }
   }
 
+  /** Asks once. @throws whatever the broker or the connection says; Error when it was closed */
+  async askOnce<T>(question: (connection: Connection) => Promise<T>): Promise<T> {
+    try {
+      return await unlessAborted(this.#ask(question), this.#closed.signal)
+    } catch (error) {
+      if (!hasProtocolError(error, ...notOver)) this.#drop()
+      throw error
+    }
+  }
+
   /**
    * Where it is still to be written that the former transaction is over. Kafka has decided it then, and whatever was
    * sent under this id until now is part of it. null: it is not known, or not decided.
    */
   async holders(): Promise<TopicPartition[] | null> {
     try {
-      const { transactionStates } = await unlessAborted(
-        this.#ask((connection) => describeTransactionsV0.api.async(connection, [this.#transactionalId])),
-        this.#closed.signal,
+      const { transactionStates } = await this.askOnce((connection) =>
+        describeTransactionsV0.api.async(connection, [this.#transactionalId]),
       )
       const [found] = transactionStates
       if (!found || !decided.includes(found.transactionState)) return null
@@ -127,6 +136,18 @@ export class Coordinator {
       )
     } catch {
       return null
+    }
+  }
+
+  /** Whether the user may send under this id. What else the broker says, for want of this right it would say that. */
+  async allows(transactionalId: string): Promise<boolean> {
+    try {
+      await this.askOnce((connection) => describeTransactionsV0.api.async(connection, [transactionalId]))
+      return true
+    } catch (error) {
+      if (!hasProtocolError(error, ...notAllowed)) return true
+      this.tell(this.#refused(transactionalId, error))
+      return false
     }
   }
 
@@ -158,13 +179,13 @@ export class Coordinator {
 
   #meet(error: unknown): void {
     const known = hasProtocolError(error, ...notAllowed)
-      ? new MillraceError('transaction-refused', {
-          id: this.#transactionalId,
-          cluster: this.#access.name,
-          cause: error,
-        })
+      ? this.#refused(this.#transactionalId, error)
       : kafkaError(error, this.#access)
     if (known.code !== 'lease-expired') this.tell(known)
+  }
+
+  #refused(id: string, cause: unknown): MillraceError {
+    return new MillraceError('transaction-refused', { id, cluster: this.#access.name, cause })
   }
 
   #lost(cause: unknown): MillraceError {

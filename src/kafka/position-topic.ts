@@ -168,6 +168,8 @@ export class PositionTopic {
         if (part?.errorCode === notAllowed) throw this.#denied(['READ'])
         if (errorCode !== 0 || !part || part.errorCode !== 0)
           throw new Error(`Kafka's error ${errorCode || part?.errorCode} when reading ${this.name}`)
+        // not of whoever said where the end is: what came last would seem not to be there
+        if (part.lastStableOffset < end) throw new Error(`${this.name} is led by another broker now`)
         const batches = readRecordBatches(part.records)
         // compacted away up to the end
         if (batches.length === 0) break

@@ -66,6 +66,11 @@ export class Transactions {
     }
   }
 
+  /** Whether the user may send under this id. Asked of whoever keeps the present one; where not, it is told. */
+  mayUse(id: string): Promise<boolean> {
+    return this.#coordinator.allows(id)
+  }
+
   /**
    * Makes the partitions part of the transaction.
    * @returns whose batches are to be sent there  @throws MillraceError transaction-lost; RefusedTopics
@@ -139,6 +144,22 @@ export class Transactions {
       cluster: this.#cluster,
       ...(places && { places }),
     })
+  }
+}
+
+/**
+ * Whoever has sent under the id until now cannot any more, and what it left open is undone.
+ * @returns false: not yet, which is asked once
+ */
+export async function fence(coordinator: Coordinator, id: string): Promise<boolean> {
+  coordinator.follow(id)
+  try {
+    await coordinator.askOnce((connection) =>
+      initProducerIdV4.api.async(connection, id, transactionTimeout, -1n, -1),
+    )
+    return true
+  } catch {
+    return false
   }
 }
 

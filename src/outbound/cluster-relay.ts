@@ -154,6 +154,7 @@ export class ClusterRelay {
     if (this.#exactly) this.#refusals.takeOver()
     for (const place of await this.#progress.places()) this.#refusals.places.add(place)
     this.#outcomes.begun = true
+    if (this.#exactly) await this.#announce(this.#exactly)
   }
 
   /** @returns whether it is finished; not if it was stopped  @throws LeaseLost, PostgreSQL's error */
@@ -207,6 +208,16 @@ export class ClusterRelay {
     this.#inquiry.stop()
     this.#sending.stop()
     this.#retries.stop()
+  }
+
+  /** What had to end before it was over is done by whoever comes next. */
+  async #announce(exactly: ExactlyOnce): Promise<void> {
+    try {
+      await exactly.announce(this.#producer)
+      this.#outcomes.check()
+    } catch (error) {
+      if (!this.#stopping) throw error
+    }
   }
 
   async #record(shipment: Shipment, from: bigint, last: boolean): Promise<void> {

@@ -5,7 +5,7 @@
 import { MillraceError } from '../errors.ts'
 import { failpoint } from '../failpoint.ts'
 import type { ClusterAccess } from '../kafka/access.ts'
-import { Coordinator, type CoordinatorEvents } from '../kafka/coordinator.ts'
+import { Coordinator } from '../kafka/coordinator.ts'
 import { PositionTopic } from '../kafka/position-topic.ts'
 import type { Producer } from '../kafka/producer.ts'
 import { Transactions } from '../kafka/transactions.ts'
@@ -15,54 +15,42 @@ import {
   type KafkaPosition,
   positionKey,
   positionTopicName,
-  transactionalIdOf,
 } from './kafka-position.ts'
 import type { PositionVerdict, Progress } from './progress.ts'
 import type { Shipment } from './shipment.ts'
+import { type LineEvents, type LineParts, TransactionLine } from './transaction-line.ts'
 
 /** By which the producer tells the position from messages. */
 export const positionTicket = -1
 
-interface ExactlyOnceParts {
-  access: ClusterAccess
-  installation: string
-  progress: Progress
-  /** Milliseconds. */
-  retry: { min: number; max: number }
-  /** ms for which a transaction may not end: no shorter than a lease, so that whoever had one before has none. */
-  patience: number
-}
-
-interface ExactlyOnceEvents extends CoordinatorEvents {
-  /** No message of the topic can be sent now. */
-  topicRefused(topic: string, error: MillraceError): void
-}
+type ExactlyOnceParts = Omit<LineParts, 'transactions' | 'positionTopic'>
 
 export class ExactlyOnce {
   readonly transactions: Transactions
-  readonly #parts: ExactlyOnceParts
-  readonly #events: ExactlyOnceEvents
+  readonly #line: TransactionLine
   readonly #access: ClusterAccess
   readonly #progress: Progress
   readonly #topic: PositionTopic
   /** Of the last transaction that is committed; its batch is the one in hand, or the last one. */
   #position: KafkaPosition = { number: '0', token: '', id: '0', retried: [], line: 1 }
   #committed = false
+  /** Kafka's position is one of a former line. */
+  #lineIsNew = false
   #isConcluding = false
   /** Messages were handed to the producer since the last commit. */
   #any = false
   /** The batch in hand is stored for good, or could not be; its messages may be on their way meanwhile. */
   #stored: Promise<unknown> = Promise.resolve()
 
-  constructor(parts: ExactlyOnceParts, events: ExactlyOnceEvents) {
+  constructor(parts: ExactlyOnceParts, events: LineEvents) {
     const { access, installation, progress, retry } = parts
     this.#access = access
     this.#progress = progress
-    this.#parts = parts
-    this.#events = events
     this.#topic = new PositionTopic(access, positionTopicName(installation, access.name))
     const position = [{ topic: this.topic, partition: 0 }]
-    this.transactions = new Transactions(access.name, position, new Coordinator(access, retry, events))
+    const transactions = new Transactions(access.name, position, new Coordinator(access, retry, events))
+    this.transactions = transactions
+    this.#line = new TransactionLine({ ...parts, transactions, positionTopic: this.topic }, events)
   }
 
   get topic(): string {
@@ -83,37 +71,41 @@ export class ExactlyOnce {
     if (verdict.problem === 'ahead') this.#check(before, verdict)
     // nor is anybody by one that could not send
     if (goOn) await this.#topic.prepare()
-    const line = await this.#become(before?.line ?? 1)
-    failpoint('outbound.after-fencing')
-    const position = await this.#read(true)
+    const { line, position } = await this.#become(before?.line ?? 1)
     const resumed = await this.#progress.resume(position, goOn)
     this.#check(position, resumed)
     this.#position = { number: resumed.number, token: resumed.token, id: resumed.id, retried: [], line }
+    this.#lineIsNew = line > (position?.line ?? 1)
     failpoint('outbound.after-resuming')
+    if (goOn) this.#line.fenceBelow(line)
+  }
+
+  /** @param atLeast the line of Kafka's position  @returns its own, and Kafka's position now that nobody else can move it */
+  async #become(atLeast: number): Promise<{ line: number; position: KafkaPosition | null }> {
+    for (let wanted = atLeast; ; ) {
+      const line = await this.#line.become(wanted)
+      failpoint('outbound.after-fencing')
+      const position = await this.#read(true)
+      // somebody has begun under a later one, which the database has forgotten
+      if (position === null || position.line <= line) return { line, position }
+      wanted = position.line
+    }
   }
 
   /**
-   * Becomes the sender. Where a partition keeps the former transaction from ending, nobody can be it under that id: what is
-   * sent is sent under the next one, of which everybody knows before, and the messages of that partition's topic wait.
-   * Nothing more comes under the former id by then: its transaction is decided, and whoever sent so needs the lease for
-   * another one, and has lost it.
-   * @param kafkas the line of Kafka's position  @returns its own
+   * Before anything is sent under another line, Kafka's position says so: whoever comes later knows the line from Kafka, even
+   * if the database has forgotten it, and the database knows for good that no position of a former line follows.
+   * @throws MillraceError transaction-lost, outbox-position-ahead, outbox-position-missing; LeaseLost, PostgreSQL's error
    */
-  async #become(kafkas: number): Promise<number> {
-    const { installation, patience } = this.#parts
-    const { name } = this.#access
-    let line = await this.#progress.line(kafkas)
-    for (;;) {
-      const held = await this.transactions.begin(transactionalIdOf(installation, name, line), patience)
-      if (!held) return line
-      // whether that one was committed can only be known when it is over there
-      if (held.some(({ topic }) => topic === this.topic)) continue
-      line = await this.#progress.line(line + 1)
-      for (const { topic, partition } of held) {
-        const facts = { topic, partition, cluster: name, reason: 'no transaction can end there' }
-        this.#events.topicRefused(topic, new MillraceError('partition-unavailable', facts))
-      }
-    }
+  async announce(producer: Producer): Promise<void> {
+    if (!this.#lineIsNew) return
+    const position = this.#position
+    this.#append(producer, position)
+    await producer.untilIdle()
+    if (!producer.idle) return
+    await this.#end(position)
+    this.#check(position, await this.#progress.resume(position, true))
+    this.#lineIsNew = false
   }
 
   /** @throws MillraceError topic-missing, kafka-unreachable, ... */
@@ -189,6 +181,7 @@ export class ExactlyOnce {
   }
 
   close(): void {
+    this.#line.close()
     this.transactions.close()
   }
 
@@ -236,7 +229,7 @@ export class ExactlyOnce {
 
   #check(position: KafkaPosition | null, { problem, own }: PositionVerdict): void {
     if (problem === null) return
-    const kafkas = position ? `batch ${position.number}, id ${position.id}` : 'nothing'
+    const kafkas = position ? `batch ${position.number}, id ${position.id}, line ${position.line}` : 'nothing'
     const reason = `${this.topic} says ${kafkas}; the database says ${own}`
     const code = problem === 'ahead' ? 'outbox-position-ahead' : 'outbox-position-missing'
     throw new MillraceError(code, { cluster: this.#access.name, reason })

@@ -104,16 +104,26 @@ export class Progress {
     return line
   }
 
+  /** @param upTo the line up to which nobody can send any more who did before  @returns the highest known one  @throws LeaseLost */
+  async fencedLine(upTo: number): Promise<number> {
+    const { line } = await this.#one<{ line: number | null }>(
+      'SELECT millrace.fenced_line($1, $2, $3) AS line',
+      [upTo],
+    )
+    if (line === null) throw new LeaseLost()
+    return line
+  }
+
   /** What Kafka's position says to the database's. @throws LeaseLost */
   async checkPosition(position: KafkaPosition | null): Promise<PositionVerdict> {
-    return this.#one('SELECT problem, own FROM millrace.check_outbox_position($1, $2, $3, $4, $5)', [
+    return this.#one('SELECT problem, own FROM millrace.check_outbox_position($1, $2, $3, $4, $5, $6)', [
       ...valuesOf(position),
     ])
   }
 
   /** Takes over what Kafka has committed. @throws LeaseLost */
   async resume(position: KafkaPosition | null, goOn: boolean): Promise<ResumedPosition> {
-    const sql = 'SELECT * FROM millrace.resume_from_kafka($1, $2, $3, $4, $5, $6, $7)'
+    const sql = 'SELECT * FROM millrace.resume_from_kafka($1, $2, $3, $4, $5, $6, $7, $8)'
     return this.#one(sql, [...valuesOf(position), position?.retried ?? [], goOn])
   }
 
@@ -158,7 +168,7 @@ export class Progress {
 }
 
 function valuesOf(position: KafkaPosition | null): unknown[] {
-  return [position?.number ?? null, position?.token ?? null, position?.id ?? null]
+  return [position?.number ?? null, position?.token ?? null, position?.id ?? null, position?.line ?? null]
 }
 
 function columnsOf(parked: Parked[]): unknown[] {

@@ -2,10 +2,17 @@
 // transaction is over. Its topic waits, others are sent in other transactions, and each message is there once in the end.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { FetchIsolationLevels, ListOffsetTimestamps } from '../../src/kafka/library.ts'
+import {
+  AclOperations,
+  AclPermissionTypes,
+  FetchIsolationLevels,
+  ListOffsetTimestamps,
+  ResourcePatternTypes,
+  ResourceTypes,
+} from '../../src/kafka/library.ts'
 import { type KafkaCluster, startKafkaCluster } from '../../stack/kafka-cluster.ts'
 import { afterwards } from '../support/cleanup.ts'
-import { databaseFor } from '../support/database.ts'
+import { type Database, databaseFor } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { deliver, positionTopicOf, valuesOnce } from '../support/exact.ts'
 import { addBroker, promptDaemon } from '../support/flow.ts'
@@ -15,7 +22,12 @@ import { adminOf, topicFor } from '../support/topic.ts'
 
 let cluster: KafkaCluster
 before(async () => {
-  cluster = await startKafkaCluster()
+  cluster = await startKafkaCluster({
+    settings: {
+      'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+      'allow.everyone.if.no.acl.found': 'true',
+    },
+  })
 })
 after(() => cluster?.remove())
 
@@ -68,6 +80,13 @@ async function setUp(t: Parameters<typeof databaseFor>[0], replicas: number[]) {
     },
     values: () => Array.from({ length: count }, (_, i) => String(i + 1)),
   }
+}
+
+async function lines(db: Pick<Database, 'query'>): Promise<{ line: number; unfenced: number }> {
+  const { rows } = await db.query<{ line: number; unfenced: number }>(
+    'SELECT transaction_line AS line, transaction_line - 1 - fenced_line AS unfenced FROM millrace.outbox_progress',
+  )
+  return rows[0]!
 }
 
 const ways = {
@@ -125,8 +144,7 @@ for (const [name, { replicas, held, away, first, back }] of Object.entries(ways)
     assert.equal(status.waiting_topic, topic)
     for (let round = 0; round < 3; round++) await sendOthers()
     if (held) {
-      const { rows } = await db.query('SELECT transaction_line AS line FROM millrace.outbox_progress')
-      assert.ok(rows[0].line > 1, 'its first transactional id is held')
+      assert.ok((await lines(db)).line > 1, 'its first transactional id is held')
       assert.match(daemon.output(), /"code":"transaction-held"/)
     }
     // whoever comes next knows only what the database and Kafka say
@@ -138,8 +156,47 @@ for (const [name, { replicas, held, away, first, back }] of Object.entries(ways)
     await back()
     await eventually('nothing waits', async () => (await outboxStatus(db)).waiting === '0', late)
     await untilSent(db, late)
+    await eventually('nobody can send under a former id', async () => (await lines(db)).unfenced === 0, late)
     const { repeated } = await writers.check(t, cluster.brokers)
     assert.equal(repeated, 0)
     assert.deepEqual(await valuesOnce(t, other, cluster.brokers), values())
   })
+}
+
+test('F19 who may not use the next transactional id waits until the transaction can end, and goes on when it can', async (t) => {
+  const { db, topic, other, inSync, sendOthers, values } = await setUp(t, [1, 2])
+  const id = `${(await positionTopicOf(db)).replace(/\.position$/, '')}:2`
+  await denyTransactionalId(id)
+  const daemon = await promptDaemon(t, db, { env: impatient })
+  const writers = await KeyWriters.open(db, topic)
+  await sendOthers()
+  let isAway = true
+  afterwards(t, async () => {
+    if (isAway) await cluster.node(2).start()
+  })
+  await cluster.node(2).kill()
+  await eventually('one replica is left', async () => (await inSync()) === 1, late)
+  await writers.write(40)
+  await daemon.waitForLog(new RegExp(`"code":"transaction-refused".*${id}`), late)
+  assert.equal((await lines(db)).line, 1)
+  isAway = false
+  await cluster.node(2).start()
+  await sendOthers()
+  await untilSent(db, late)
+  await eventually('nothing waits', async () => (await outboxStatus(db)).waiting === '0', late)
+  assert.equal((await lines(db)).line, 1)
+  assert.deepEqual(await writers.check(t, cluster.brokers), { repeated: 0 })
+  assert.deepEqual(await valuesOnce(t, other, cluster.brokers), values())
+})
+
+async function denyTransactionalId(resourceName: string): Promise<void> {
+  const acl = {
+    resourceType: ResourceTypes.TRANSACTIONAL_ID,
+    resourceName,
+    resourcePatternType: ResourcePatternTypes.LITERAL,
+    operation: AclOperations.ALL,
+    permissionType: AclPermissionTypes.DENY,
+    ...{ principal: 'User:*', host: '*' },
+  }
+  await adminOf(cluster.node(1).brokers).createAcls({ creations: [acl] })
 }

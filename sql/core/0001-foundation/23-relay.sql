@@ -59,7 +59,9 @@ CREATE TABLE millrace.outbox_progress (
   token uuid,
   kafka_number bigint,
   kafka_id bigint,
+  kafka_line integer,
   transaction_line integer NOT NULL DEFAULT 1,
+  fenced_line integer NOT NULL DEFAULT 0,
   transactional boolean NOT NULL DEFAULT false,
   error_code text,
   error_message text,
@@ -72,6 +74,8 @@ COMMENT ON COLUMN millrace.outbox_progress.token IS 'Of the batch, or of the las
 COMMENT ON COLUMN millrace.outbox_progress.kafka_number IS 'Exactly once: the batch up to which Kafka has committed, as far as this is known here.';
 COMMENT ON COLUMN millrace.outbox_progress.kafka_id IS 'Exactly once: the last id of that batch that Kafka has committed.';
 COMMENT ON COLUMN millrace.outbox_progress.transaction_line IS 'Exactly once: of the transactional id. The next one is taken where Kafka cannot end a transaction of the former one.';
+COMMENT ON COLUMN millrace.outbox_progress.kafka_line IS 'Exactly once: the line under which Kafka''s position was committed, as far as this is known here. No later position has a lower one.';
+COMMENT ON COLUMN millrace.outbox_progress.fenced_line IS 'Exactly once: up to this line nobody can send any more who did before.';
 COMMENT ON COLUMN millrace.outbox_progress.transactional IS 'Whether the last messages were sent in Kafka transactions.';
 
 -- Messages that cannot be sent until somebody changes something, and those of the same key behind them. They are copies, so that

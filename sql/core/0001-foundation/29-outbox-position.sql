@@ -2,9 +2,10 @@
 -- this database the batch that it is a position in. Kafka's counts, as long as it is one that this database can know of.
 
 -- What Kafka's position, (number, token, id), says to this database's. NULL: it is one that can be; else `ahead` or `missing`.
--- No number: Kafka has no position.
+-- No number: Kafka has no position. `line` is that of the transactional id that it was committed under: before anything is sent
+-- under another one, a position is, so one of a former line behind it is of somebody who should not have sent any more.
 CREATE FUNCTION millrace.outbox_position_problem(
-  progress millrace.outbox_progress, number bigint, token uuid, id bigint
+  progress millrace.outbox_progress, number bigint, token uuid, id bigint, line integer
 ) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -12,21 +13,25 @@ AS $$
   SELECT CASE
     WHEN number > progress.number OR number = progress.number AND token IS DISTINCT FROM progress.token THEN 'ahead'
     WHEN progress.kafka_number IS NOT NULL
-      AND (number IS NULL OR number < progress.kafka_number OR number = progress.kafka_number AND id < progress.kafka_id)
+      AND (number IS NULL OR number < progress.kafka_number OR number = progress.kafka_number AND id < progress.kafka_id
+        OR line < progress.kafka_line)
     THEN 'missing'
   END
 $$;
 
 -- Whether the sending may go on from Kafka's position. No row: the lease is another's. `own` tells this database's position.
-CREATE FUNCTION millrace.check_outbox_position(cluster text, epoch bigint, number bigint, token uuid, id bigint)
-RETURNS TABLE (problem text, own text)
+CREATE FUNCTION millrace.check_outbox_position(
+  cluster text, epoch bigint, number bigint, token uuid, id bigint, line integer
+) RETURNS TABLE (problem text, own text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT CASE WHEN c.unsent IS NULL THEN
-      millrace.outbox_position_problem(p, check_outbox_position.number, check_outbox_position.token, check_outbox_position.id)
+      millrace.outbox_position_problem(p, check_outbox_position.number, check_outbox_position.token, check_outbox_position.id,
+        check_outbox_position.line)
     END,
-    concat_ws(', ', format('batch %s', p.number), format('batch %s and id %s in Kafka', p.kafka_number, p.kafka_id))
+    concat_ws(', ', format('batch %s', p.number),
+      format('batch %s and id %s in Kafka, line %s', p.kafka_number, p.kafka_id, coalesce(p.kafka_line, 1)))
   FROM millrace.outbox_progress AS p JOIN millrace.cluster AS c ON c.name = p.cluster
   WHERE p.cluster = check_outbox_position.cluster AND p.epoch = check_outbox_position.epoch
 $$;
@@ -46,11 +51,22 @@ BEGIN
 END
 $$;
 
+-- Up to this line nobody can send any more who did before. Returns the highest one of which this is known; NULL: the lease is
+-- another's.
+CREATE FUNCTION millrace.fenced_line(cluster text, epoch bigint, up_to integer) RETURNS integer
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+  UPDATE millrace.outbox_progress AS p SET fenced_line = greatest(p.fenced_line, up_to)
+  WHERE p.cluster = fenced_line.cluster AND p.epoch = fenced_line.epoch RETURNING p.fenced_line
+$$;
+
 -- A sender begins, and nobody else sends any more: what Kafka has committed is taken over. `retried` are messages that waited
 -- and are part of Kafka's last transaction. Stored for good: what is sent from now on builds on it.
 -- Of the batch in hand, what stands behind the position was not sent, whether it was put aside before or not.
 CREATE FUNCTION millrace.resume_from_kafka(
-  cluster text, epoch bigint, kafka_number bigint, kafka_token uuid, kafka_id bigint, retried bigint[], exactly_once boolean
+  cluster text, epoch bigint, kafka_number bigint, kafka_token uuid, kafka_id bigint, kafka_line integer, retried bigint[],
+  exactly_once boolean
 ) RETURNS TABLE (problem text, own text, number bigint, token uuid, id bigint)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -66,15 +82,16 @@ BEGIN
     RETURN;
   END IF;
   SELECT c.problem, c.own INTO problem, own
-  FROM millrace.check_outbox_position(cluster, epoch, kafka_number, kafka_token, kafka_id) AS c;
+  FROM millrace.check_outbox_position(cluster, epoch, kafka_number, kafka_token, kafka_id, kafka_line) AS c;
   IF problem IS NOT NULL THEN
     RETURN NEXT;
     RETURN;
-  ELSIF millrace.outbox_position_problem(progress, kafka_number, kafka_token, kafka_id) IS NOT NULL THEN
+  ELSIF millrace.outbox_position_problem(progress, kafka_number, kafka_token, kafka_id, kafka_line) IS NOT NULL THEN
     progress := millrace.overrule_kafka(progress, kafka_number, decision = 'skip');
   ELSIF kafka_number IS NOT NULL THEN
     progress.kafka_number := resume_from_kafka.kafka_number;
     progress.kafka_id := resume_from_kafka.kafka_id;
+    progress.kafka_line := resume_from_kafka.kafka_line;
     IF kafka_number = progress.number AND progress.batch IS NOT NULL THEN
       progress.last_id := greatest(progress.last_id, kafka_id);
     END IF;
@@ -84,7 +101,7 @@ BEGIN
   UPDATE millrace.outbox_progress AS p
   SET sent = progress.sent, batch = progress.batch, last_id = progress.last_id, ids_until = progress.ids_until,
     number = progress.number, token = progress.token, kafka_number = progress.kafka_number, kafka_id = progress.kafka_id,
-    transactional = exactly_once
+    kafka_line = progress.kafka_line, transactional = exactly_once
   WHERE p.cluster = progress.cluster;
   DELETE FROM millrace.outbox_waiting AS w
   WHERE w.cluster = progress.cluster AND w.id > progress.last_id
@@ -111,6 +128,7 @@ BEGIN
   progress.token := NULL;
   progress.kafka_number := NULL;
   progress.kafka_id := NULL;
+  progress.kafka_line := NULL;
   IF skip THEN
     progress.sent := pg_current_snapshot();
     progress.batch := NULL;
