@@ -12,6 +12,8 @@ export class SendingTrouble {
   readonly #progress: Progress
   readonly #log: Logger
   #code: string | null = null
+  /** Whoever sent before may have said something that nobody has taken back: it had to begin anew. */
+  #fresh = true
 
   constructor(cluster: string, progress: Progress, { outages, log }: { outages: Outages; log: Logger }) {
     this.#cluster = cluster
@@ -34,12 +36,14 @@ export class SendingTrouble {
 
   /** @returns whether there was any */
   end(): boolean {
-    if (this.#code === null) return false
+    const any = this.#code !== null
+    if (!any && !this.#fresh) return false
+    this.#fresh = false
     this.#code = null
     const over = this.#outages.end(this.#who)
     if (over.length > 0) this.#log.info({ over }, 'recovered')
     this.#progress.tell(null)
-    return true
+    return any
   }
 
   /** Nobody sends any more. */

@@ -2,14 +2,7 @@
 // transaction is over. Its topic waits, others are sent in other transactions, and each message is there once in the end.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import {
-  AclOperations,
-  AclPermissionTypes,
-  FetchIsolationLevels,
-  ListOffsetTimestamps,
-  ResourcePatternTypes,
-  ResourceTypes,
-} from '../../src/kafka/library.ts'
+import { FetchIsolationLevels, ListOffsetTimestamps } from '../../src/kafka/library.ts'
 import { type KafkaCluster, startKafkaCluster } from '../../stack/kafka-cluster.ts'
 import { afterwards } from '../support/cleanup.ts'
 import { type Database, databaseFor } from '../support/database.ts'
@@ -22,12 +15,7 @@ import { adminOf, topicFor } from '../support/topic.ts'
 
 let cluster: KafkaCluster
 before(async () => {
-  cluster = await startKafkaCluster({
-    settings: {
-      'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-      'allow.everyone.if.no.acl.found': 'true',
-    },
-  })
+  cluster = await startKafkaCluster()
 })
 after(() => cluster?.remove())
 
@@ -161,42 +149,4 @@ for (const [name, { replicas, held, away, first, back }] of Object.entries(ways)
     assert.equal(repeated, 0)
     assert.deepEqual(await valuesOnce(t, other, cluster.brokers), values())
   })
-}
-
-test('F19 who may not use the next transactional id waits until the transaction can end, and goes on when it can', async (t) => {
-  const { db, topic, other, inSync, sendOthers, values } = await setUp(t, [1, 2])
-  const id = `${(await positionTopicOf(db)).replace(/\.position$/, '')}:2`
-  await denyTransactionalId(id)
-  const daemon = await promptDaemon(t, db, { env: impatient })
-  const writers = await KeyWriters.open(db, topic)
-  await sendOthers()
-  let isAway = true
-  afterwards(t, async () => {
-    if (isAway) await cluster.node(2).start()
-  })
-  await cluster.node(2).kill()
-  await eventually('one replica is left', async () => (await inSync()) === 1, late)
-  await writers.write(40)
-  await daemon.waitForLog(new RegExp(`"code":"transaction-refused".*${id}`), late)
-  assert.equal((await lines(db)).line, 1)
-  isAway = false
-  await cluster.node(2).start()
-  await sendOthers()
-  await untilSent(db, late)
-  await eventually('nothing waits', async () => (await outboxStatus(db)).waiting === '0', late)
-  assert.equal((await lines(db)).line, 1)
-  assert.deepEqual(await writers.check(t, cluster.brokers), { repeated: 0 })
-  assert.deepEqual(await valuesOnce(t, other, cluster.brokers), values())
-})
-
-async function denyTransactionalId(resourceName: string): Promise<void> {
-  const acl = {
-    resourceType: ResourceTypes.TRANSACTIONAL_ID,
-    resourceName,
-    resourcePatternType: ResourcePatternTypes.LITERAL,
-    operation: AclOperations.ALL,
-    permissionType: AclPermissionTypes.DENY,
-    ...{ principal: 'User:*', host: '*' },
-  }
-  await adminOf(cluster.node(1).brokers).createAcls({ creations: [acl] })
 }

@@ -29,6 +29,19 @@ async function allowLarge(topic: string): Promise<void> {
   })
 }
 
+/** Another program that sends in transactions. */
+function intruderAt(brokers: string): Transactions {
+  const access = {
+    name: 'default',
+    brokers: brokers.split(','),
+    clientId: 'intruder',
+    connectTimeout: 5000,
+    requestTimeout: 5000,
+  }
+  const events = { maySend: () => true, answered: () => {}, trouble: () => {} }
+  return new Transactions('default', [], new Coordinator(access, { min: 20, max: 100 }, events))
+}
+
 const sends = 'this daemon sends the outbox'
 
 const failpoints = [
@@ -105,18 +118,9 @@ test('another program that takes the transactional id for a moment: the relay be
   await untilSent(db, patient)
   const { rows } = await db.query('SELECT id FROM millrace.installation')
   const id = transactionalIdOf(rows[0].id, 'default', 1)
-  const brokers = sharedServers().brokers.split(',')
-  const access = {
-    name: 'default',
-    brokers,
-    clientId: 'intruder',
-    connectTimeout: 5000,
-    requestTimeout: 5000,
-  }
   for (let round = 1; round <= 2; round++) {
-    const events = { maySend: () => true, answered: () => {}, trouble: () => {} }
-    const intruder = new Coordinator(access, { min: 20, max: 100 }, events)
-    await new Transactions('default', [], intruder).begin(id, 0)
+    const intruder = intruderAt(sharedServers().brokers)
+    await intruder.begin(id, 0)
     intruder.close()
     await writers.write(200)
     await eventually('it begins anew', () => daemon.output().split('was given up').length > round, patient)
@@ -126,6 +130,29 @@ test('another program that takes the transactional id for a moment: the relay be
   await untilSent(db, patient)
   assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
   assert.deepEqual(await writers.check(t), { repeated: 0 })
+})
+
+test('what was wrong is over in the status, too, when the sender had to begin anew after it', async (t) => {
+  const kafka = await kafkaFor(t)
+  const db = await exactDatabase(t, { brokers: kafka.brokers })
+  const topic = await topicFor(t, { brokers: kafka.brokers })
+  const writers = await KeyWriters.open(db, topic)
+  const daemon = await promptDaemon(t, db, { env: promptRelay })
+  await writers.write(20)
+  await untilSent(db, patient)
+  const { rows } = await db.query('SELECT id FROM millrace.installation')
+  const intruder = intruderAt(kafka.brokers)
+  await intruder.begin(transactionalIdOf(rows[0].id, 'default', 1), 0)
+  intruder.close()
+  await kafka.kill()
+  await writers.write(20)
+  await eventually('the outage shows', async () => (await outboxStatus(db)).error_code !== null)
+  await kafka.start()
+  await daemon.waitForLog('was given up', patient)
+  await untilSent(db, patient)
+  await eventually('it is over', async () => (await outboxStatus(db)).error_code === null)
+  assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+  assert.deepEqual(await writers.check(t, kafka.brokers), { repeated: 0 })
 })
 
 test('the broker is killed again and again: sent exactly once', async (t) => {

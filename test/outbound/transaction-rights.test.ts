@@ -2,13 +2,15 @@
 // clusters are sent to meanwhile, and it goes on by itself when the right is there.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Coordinator } from '../../src/kafka/coordinator.ts'
 import {
   AclOperations,
   AclPermissionTypes,
   ResourcePatternTypes,
   ResourceTypes,
 } from '../../src/kafka/library.ts'
-import type { Cleanup } from '../support/cleanup.ts'
+import { Transactions } from '../../src/kafka/transactions.ts'
+import { afterwards, type Cleanup } from '../support/cleanup.ts'
 import { eventually } from '../support/eventually.ts'
 import { exactDatabase, positionTopicOf, valuesOnce } from '../support/exact.ts'
 import { promptDaemon } from '../support/flow.ts'
@@ -38,6 +40,7 @@ async function setUp(t: Cleanup) {
   const admin = adminOf(brokers)
   return {
     db,
+    brokers,
     topic,
     positions,
     transactionalId: positions.replace(/\.position$/, ''),
@@ -152,4 +155,31 @@ test('rights that are taken back while it sends', async (t) => {
   await allow()
   await check()
   assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
+})
+
+test('whether a transactional id may be used is known before anything is sent under it', async (t) => {
+  const { transactionalId, topic, brokers, deny } = await setUp(t)
+  const next = `${transactionalId}:2`
+  const access = {
+    name: 'default',
+    brokers: brokers.split(','),
+    clientId: 'asks',
+    connectTimeout: 5000,
+    requestTimeout: 5000,
+  }
+  const told: (string | null)[] = []
+  const trouble = (error: Error | null) => told.push(error && error.message)
+  const events = { maySend: () => true, answered: () => {}, trouble }
+  const sender = new Transactions('default', [], new Coordinator(access, { min: 20, max: 100 }, events))
+  afterwards(t, () => sender.close())
+  assert.equal(await sender.begin(transactionalId, 0), null)
+  assert.equal(await sender.mayUse(next), true, 'nobody has used it yet')
+  const allow = await deny('DESCRIBE', ['TRANSACTIONAL_ID', next])
+  assert.equal(await sender.mayUse(next), false)
+  assert.match(String(told), new RegExp(`in transactions: transactional id ${next}`))
+  // the one that it has is not concerned
+  await sender.include([{ topic, partition: 0 }])
+  assert.equal(told.at(-1), null)
+  await allow()
+  assert.equal(await sender.mayUse(next), true)
 })
