@@ -49,7 +49,11 @@ async function lines(db: Database): Promise<Lines> {
 
 /** As if a transaction of the former line could not end. */
 async function leaveBehind(db: Database, line: number): Promise<void> {
-  await db.query('UPDATE millrace.outbox_progress SET transaction_line = $1', [line])
+  await db.query(
+    `INSERT INTO millrace.outbox_progress (cluster, epoch, transaction_line) VALUES ('default', 0, $1)
+     ON CONFLICT (cluster) DO UPDATE SET transaction_line = excluded.transaction_line`,
+    [line],
+  )
 }
 
 /** The positions in Kafka, whoever wrote them. */

@@ -168,7 +168,7 @@ test('whether a transactional id may be used is known before anything is sent un
     requestTimeout: 5000,
   }
   const told: (string | null)[] = []
-  const trouble = (error: Error | null) => told.push(error && error.message)
+  const trouble = (error: Error | null) => told.push(error ? error.message : null)
   const events = { maySend: () => true, answered: () => {}, trouble }
   const sender = new Transactions('default', [], new Coordinator(access, { min: 20, max: 100 }, events))
   afterwards(t, () => sender.close())
