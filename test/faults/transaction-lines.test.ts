@@ -13,7 +13,7 @@ import { promptDaemon } from '../support/flow.ts'
 import { readWithJava } from '../support/java-client.ts'
 import { untilStopped } from '../support/process.ts'
 import { outboxStatus, promptRelay, untilSent } from '../support/sent.ts'
-import { sharedServers } from '../support/servers.ts'
+import { kafkaFor, sharedServers } from '../support/servers.ts'
 import { produce as produceToKafka, topicFor } from '../support/topic.ts'
 
 const patient = { deadline: 60_000 }
@@ -97,6 +97,21 @@ test('F04 who sent under a former transactional id can begin no other transactio
   assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
   assert.deepEqual(await valuesOnce(t, topic), numbers(1, 20))
   assert.equal((await lines(db)).line, 3)
+})
+
+test('former transactional ids, however many, hold up neither sending nor the end at a silent broker', async (t) => {
+  const kafka = await kafkaFor(t)
+  const db = await exactDatabase(t, { brokers: kafka.brokers })
+  const topic = await topicFor(t, { partitions: 1, brokers: kafka.brokers })
+  await leaveBehind(db, 5000)
+  const daemon = await promptDaemon(t, db, { env: promptRelay })
+  await produce(db, topic, 1, 10)
+  await untilSent(db, patient)
+  assert.deepEqual(await valuesOnce(t, topic, kafka.brokers), numbers(1, 10))
+  assert.ok((await lines(db)).fenced < 4999, 'it is not done with them')
+  process.kill(kafka.pid(), 'SIGSTOP')
+  afterwards(t, () => process.kill(kafka.pid(), 'SIGCONT'))
+  assert.deepEqual(await daemon.stop(), { code: 0, signal: null })
 })
 
 for (const sent of [false, true]) {
